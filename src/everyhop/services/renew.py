@@ -1,0 +1,259 @@
+"""Renew: keep every credential of every node alive, from due to seen on the wire.
+
+Rules: level-triggered. A tick compares stored state with the wall clock and does what is next; it may be killed
+anywhere and repeated. What must survive is written before what follows from it: request id before key, key before
+intent, certificate before push. The former certificate stays in use until the new one was seen.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from everyhop.core.certificate import CertificateRequest
+from everyhop.core.chain import Authority, Trust, pem, serial_text
+from everyhop.core.lifecycle import (
+    CredentialEvent,
+    CredentialState,
+    Decision,
+    Held,
+    RenewalPolicy,
+    SeenOnWire,
+    Slot,
+    close_renewal,
+    due_at,
+    renewal_decision,
+    retry_delay,
+)
+from everyhop.core.plan import TRUST_BUNDLE, Credential, NodePlan, Plan
+from everyhop.core.policy import SYSTEM, IssuancePolicy
+from everyhop.core.profile import PROFILES
+from everyhop.errors import EveryhopError
+from everyhop.ports import Clock, Event, Issuance, KeyPurpose, Keys, Lease, Random, Reporter, Store
+from everyhop.services.deploy import BundleMaterial, Deployment, LeafMaterial, NodeTarget
+from everyhop.services.establish import Authorities
+from everyhop.services.issue import Gate
+from everyhop.services.records import SLOTS, Stored
+
+Sightings = Mapping[str, SeenOnWire]
+"""By slot key: the newest serial that was seen on the wire for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """What a tick works with: the plan, the rules, and the right to write."""
+
+    plan: Plan
+    policy: IssuancePolicy
+    renewal: RenewalPolicy
+    fence: Lease | None
+
+
+class Renewer:
+    """Keeps the slots of a plan."""
+
+    def __init__(
+        self,
+        store: Store,
+        keys: Keys,
+        gate: Gate,
+        authorities: Authorities,
+        deployment: Deployment,
+        clock: Clock,
+        random: Random,
+        report: Reporter,
+    ) -> None:
+        """Everything a renewal touches."""
+        self._store = store
+        self._keys = keys
+        self._gate = gate
+        self._authorities = authorities
+        self._deployment = deployment
+        self._clock = clock
+        self._random = random
+        self._report = report
+        self._revealed: dict[str, bytes] = {}
+
+    async def tick(self, tick: Tick, sightings: Sightings) -> bool:
+        """Move every slot as far as it goes now; True if anything moved."""
+        trust = (await self._authorities.trust()).value
+        signer = await self._authorities.get(trust.signer)
+        bundle = BundleMaterial.of(TRUST_BUNDLE, await self._authorities.bundle(trust))
+        stored = {one.value.key: one for one in await SLOTS.all(self._store)}
+        moved = False
+        for node in tick.plan.nodes:
+            slots: list[Slot] = []
+            for credential in node.credentials:
+                slot = stored.get(f"{node.name}/{credential.name}")
+                fresh = await self._advance(tick, node, credential, slot, signer, sightings)
+                moved = moved or slot is None or fresh != slot.value
+                slots.append(fresh)
+            await self._want(node, slots, bundle)
+        return moved
+
+    # --- one slot -------------------------------------------------------------------------------------------------
+
+    async def _advance(
+        self,
+        tick: Tick,
+        node: NodePlan,
+        credential: Credential,
+        stored: Stored[Slot] | None,
+        signer: Authority,
+        sightings: Sightings,
+    ) -> Slot:
+        shape = _shape(credential)
+        if stored is None:
+            stored = await self._begin(tick, node, credential, shape)
+        slot, now = stored.value, self._clock.now()
+        decision, reason = renewal_decision(slot, shape, signer.name, now)
+        if decision is Decision.WAIT:
+            return slot
+        if decision is Decision.ISSUE:
+            stored = await self._save(tick, _next_generation(slot, shape, now), stored, reason)
+        if stored.value.state is CredentialState.ISSUING:
+            stored = await self._issue(tick, credential, stored, signer)
+        if stored.value.state is CredentialState.DEPLOYING:
+            stored = await self._deploy(tick, stored)
+        if stored.value.state is CredentialState.PROVING:
+            stored = await self._prove(tick, stored, sightings.get(stored.value.key))
+        return stored.value
+
+    async def _begin(self, tick: Tick, node: NodePlan, credential: Credential, shape: str) -> Stored[Slot]:
+        now, key = self._clock.now(), f"{node.name}/{credential.name}"
+        slot = Slot(
+            node=node.name,
+            name=credential.name,
+            state=CredentialState.ISSUING,
+            generation=1,
+            since=now,
+            request_id=f"{key}@1",
+            due_at=now,
+            shape=shape,
+        )
+        return await SLOTS.put(self._store, key, slot, expect=0, fence=tick.fence)
+
+    async def _issue(self, tick: Tick, credential: Credential, stored: Stored[Slot], signer: Authority) -> Stored[Slot]:
+        slot = stored.value
+        key_id = f"leaf/{slot.request_id}".replace("*", "_")
+        try:
+            public_key = await self._keys.generate(key_id, tick.policy.leaf_key, KeyPurpose.LEAF)
+            line = await self._gate.issue(
+                _request(slot, credential, public_key, tick.policy), signer.issuer(), tick.policy
+            )
+        except EveryhopError as error:
+            return await self._fail(tick, stored, f"{error.code.name}: {error.message}")
+        held = _held(line, key_id, await self._authorities.get(line.issuer))
+        due = due_at(held.not_before, held.not_after, tick.renewal, self._random.fraction())
+        issued = replace(slot.moved(CredentialEvent.ISSUED, self._clock.now()), pending=held, due_at=due)
+        return await self._save(tick, issued, stored, f"serial {held.serial}")
+
+    async def _deploy(self, tick: Tick, stored: Stored[Slot]) -> Stored[Slot]:
+        slot = stored.value
+        if slot.pending is None:
+            return await self._fail(tick, stored, "nothing to deploy")
+        refusal = self._deployment.refusal(slot.node, slot.name)
+        if refusal is not None and refusal.version == slot.pending.serial:
+            return await self._fail(tick, stored, f"plane-refused: {refusal.reason}")
+        if self._deployment.accepted(slot.node, slot.name) != slot.pending.serial:
+            return stored
+        return await self._save(tick, slot.moved(CredentialEvent.ACKNOWLEDGED, self._clock.now()), stored, "")
+
+    async def _prove(self, tick: Tick, stored: Stored[Slot], seen: SeenOnWire | None) -> Stored[Slot]:
+        slot = stored.value
+        if seen is None or slot.pending is None or seen.serial != slot.pending.serial:
+            return stored
+        former = slot.current
+        closed = await self._save(tick, close_renewal(slot, seen, self._clock.now()), stored, f"by {seen.source}")
+        if former is not None and former.key_id != slot.pending.key_id:
+            self._revealed.pop(former.key_id, None)
+            await self._keys.destroy(former.key_id)
+        return closed
+
+    async def _fail(self, tick: Tick, stored: Stored[Slot], fault: str) -> Stored[Slot]:
+        slot, now = stored.value, self._clock.now()
+        remaining = (slot.current.not_after if slot.current else now) - now
+        failed = replace(
+            slot.moved(CredentialEvent.REFUSED, now),
+            attempts=slot.attempts + 1,
+            retry_at=now + retry_delay(slot.attempts, tick.renewal, remaining),
+            fault=fault[:500],
+            pending=None,
+        )
+        return await self._save(tick, failed, stored, fault)
+
+    async def _save(self, tick: Tick, slot: Slot, stored: Stored[Slot], why: str) -> Stored[Slot]:
+        saved = await SLOTS.put(self._store, slot.key, slot, expect=stored.version, fence=tick.fence)
+        self._report(
+            Event(f"credential.{slot.state}", self._clock.now(), {"slot": slot.key, "why": why, "id": slot.request_id})
+        )
+        return saved
+
+    # --- what the proxies should have -----------------------------------------------------------------------------
+
+    async def _want(self, node: NodePlan, slots: list[Slot], bundle: BundleMaterial) -> None:
+        secrets: dict[str, LeafMaterial | BundleMaterial] = {bundle.name: bundle}
+        for slot in slots:
+            held = slot.offered
+            if held is not None:
+                key = self._revealed.get(held.key_id) or await self._keys.reveal(held.key_id)
+                self._revealed[held.key_id] = key
+                secrets[slot.name] = LeafMaterial(slot.name, held.serial, held.certificate, key)
+        self._deployment.want(NodeTarget(node, secrets))
+
+
+def _shape(credential: Credential) -> str:
+    text = "|".join([credential.profile, credential.owner, str(credential.identity), *credential.dns_names])
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _next_generation(slot: Slot, shape: str, now: datetime) -> Slot:
+    event = CredentialEvent.RETRY if slot.state is CredentialState.FAILED else CredentialEvent.DUE
+    generation = slot.generation + 1
+    return replace(
+        slot.moved(event, now),
+        generation=generation,
+        request_id=f"{slot.key}@{generation}",
+        shape=shape,
+        pending=None,
+        current=slot.pending if slot.state is CredentialState.PROVING and slot.pending else slot.current,
+    )
+
+
+def _request(slot: Slot, credential: Credential, public_key: bytes, policy: IssuancePolicy) -> CertificateRequest:
+    return CertificateRequest(
+        request_id=slot.request_id,
+        profile=PROFILES[credential.profile],
+        public_key=public_key,
+        lifetime=policy.max_lifetimes[credential.profile],
+        owner=credential.owner,
+        actor=SYSTEM,
+        identity=credential.identity,
+        dns_names=credential.dns_names,
+    )
+
+
+def _held(line: Issuance, key_id: str, authority: Authority) -> Held:
+    return Held(
+        request_id=line.request_id,
+        key_id=key_id,
+        serial=serial_text(line.serial),
+        authority=line.issuer,
+        certificate=pem(line.certificate or b"") + authority.certificate,
+        not_before=line.not_before,
+        not_after=line.not_after,
+    )
+
+
+def behind(plan: Plan, slots: Mapping[str, Slot], trust: Trust) -> tuple[str, ...]:
+    """The slots that were not yet seen serving a certificate of the authority that signs now."""
+    found: list[str] = []
+    for node in plan.nodes:
+        for credential in node.credentials:
+            slot = slots.get(f"{node.name}/{credential.name}")
+            served = slot is not None and slot.state is CredentialState.SERVED and slot.current is not None
+            if not served or slot is None or slot.current is None or slot.current.authority != trust.signer:
+                found.append(f"{node.name}/{credential.name}")
+    return tuple(found)

@@ -1,0 +1,212 @@
+"""Rotate an authority: the intermediate or the root, without a failed request.
+
+Rules: one resumable story, its states in ``core.lifecycle.ROTATION``. Trust is distributed before anything is signed
+with the new authority; every acknowledgement is counted; the old root leaves only when every credential was *seen*
+served under the new one. Every step can be repeated after a kill.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from everyhop.core.certificate import NameScope
+from everyhop.core.chain import Trust
+from everyhop.core.lifecycle import Rotation, RotationEvent, RotationState, Slot
+from everyhop.core.plan import TRUST_BUNDLE
+from everyhop.errors import EveryhopError
+from everyhop.ports import AuditEntry, Clock, Event, Reporter, Store
+from everyhop.services.deploy import Deployment
+from everyhop.services.establish import Authorities, authority_due, next_name
+from everyhop.services.records import ROTATIONS, SLOTS, TRUST, TRUST_KEY, Stored
+from everyhop.services.renew import Tick, behind
+
+KINDS = ("intermediate", "root")
+
+
+async def request_rotation(
+    store: Store, kind: str, *, reason: str, actor: str, overlap: timedelta, now: datetime
+) -> Rotation:
+    """Ask for a rotation: a durable wish that the running control loop fulfils. Raises ``rotation-busy`` while any
+    rotation is under way, ``authority-unavailable`` before an authority exists."""
+    if await TRUST.get(store, TRUST_KEY) is None:
+        raise EveryhopError("authority-unavailable", "no authority exists yet", hint="`everyhop up` makes one")
+    rotations = await ROTATIONS.all(store)
+    for one in rotations:
+        if not one.value.finished:
+            raise EveryhopError(
+                "rotation-busy",
+                f"the rotation of the {one.value.kind} that began at {one.value.requested_at:%Y-%m-%d %H:%M:%S} is"
+                f" still {one.value.state}",
+                hint="`everyhop status` shows what it waits for",
+            )
+    rotation = Rotation(
+        kind=kind,
+        number=len(rotations) + 1,
+        state=RotationState.CREATING,
+        requested_at=now,
+        since=now,
+        reason=reason,
+        new_intermediate=await next_name(store, "intermediate"),
+        new_root=await next_name(store, "root") if kind == "root" else "",
+        overlap=overlap if kind == "root" else timedelta(0),
+    )
+    await ROTATIONS.put(store, _key(rotation), rotation, expect=0)
+    await store.audit(AuditEntry(now, actor, f"rotate {kind}", _key(rotation), "requested", {"reason": reason}))
+    return rotation
+
+
+async def request_renewal(store: Store, slot_keys: list[str], *, actor: str, now: datetime) -> list[Slot]:
+    """Make slots due now (all if none is named). Raises ``unknown-name`` and changes nothing if one does not exist."""
+    stored = {one.value.key: one for one in await SLOTS.all(store)}
+    unknown = [key for key in slot_keys if key not in stored]
+    if unknown:
+        raise EveryhopError(
+            "unknown-name", f"no certificate is called {unknown[0]}", hint=f"there are: {', '.join(stored) or 'none'}"
+        )
+    wanted: list[Slot] = []
+    for key in slot_keys or list(stored):
+        slot = replace(stored[key].value, due_at=now)
+        await SLOTS.put(store, key, slot, expect=stored[key].version)
+        wanted.append(slot)
+    await store.audit(AuditEntry(now, actor, "rotate leaf", ", ".join(slot_keys) or "all", "requested"))
+    return wanted
+
+
+class Rotator:
+    """Drives the rotation that is under way, and starts one when an authority grows old."""
+
+    def __init__(
+        self, store: Store, authorities: Authorities, deployment: Deployment, clock: Clock, report: Reporter
+    ) -> None:
+        """Everything a rotation touches."""
+        self._store = store
+        self._authorities = authorities
+        self._deployment = deployment
+        self._clock = clock
+        self._report = report
+
+    async def tick(self, tick: Tick) -> bool:
+        """Move the rotation that is under way as far as it goes now; True if anything moved."""
+        moved = False
+        for stored in await ROTATIONS.all(self._store):
+            while not stored.value.finished:
+                further = await self._advance(tick, stored)
+                if further is None:
+                    break
+                stored, moved = further, True
+        return moved
+
+    async def start_due(self, overlap: timedelta, scope: NameScope) -> Rotation | None:
+        """Start the rotation that an authority's age or the topology's names call for, unless one is under way. The
+        root comes first: a new root brings a new intermediate with it."""
+        if any(not one.value.finished for one in await ROTATIONS.all(self._store)):
+            return None
+        trust, now = (await self._authorities.trust()).value, self._clock.now()
+        signer = await self._authorities.get(trust.signer)
+        for kind, authority in (("root", await self._authorities.get(signer.parent)), ("intermediate", signer)):
+            why = authority_due(authority, scope, now)
+            if why:
+                dead = authority.not_after <= now
+                return await request_rotation(
+                    self._store,
+                    kind,
+                    reason=f"{authority.name}: {why}",
+                    actor="everyhop",
+                    overlap=timedelta(0) if dead else overlap,
+                    now=now,
+                )
+        return None
+
+    async def _advance(self, tick: Tick, stored: Stored[Rotation]) -> Stored[Rotation] | None:
+        steps = {
+            RotationState.CREATING: self._create,
+            RotationState.DISTRIBUTING: self._distribute,
+            RotationState.OVERLAPPING: self._overlap,
+            RotationState.REISSUING: self._reissue,
+            RotationState.RETIRING: self._retire,
+        }
+        event, proof = await steps[stored.value.state](tick, stored.value)
+        if event is None:
+            if stored.value.progress != proof:
+                await self._save(tick, replace(stored.value, progress=proof), stored)
+            return None
+        return await self._save(tick, stored.value.moved(event, self._clock.now(), proof), stored)
+
+    # --- steps: each may be repeated, each says what it waits for -------------------------------------------------
+
+    async def _create(self, tick: Tick, rotation: Rotation) -> tuple[RotationEvent | None, str]:
+        trust = await self._authorities.trust()
+        if rotation.kind == "intermediate":
+            root = await self._authorities.get((await self._authorities.get(trust.value.signer)).parent)
+            fresh = await self._authorities.make_intermediate(rotation.new_intermediate, root, tick.policy, tick.fence)
+            await self._set_trust(tick, trust, replace(trust.value, signer=fresh.name))
+            return RotationEvent.INTERMEDIATE_CREATED, f"{fresh.name} signs from now on"
+        root = await self._authorities.make_root(rotation.new_root, tick.policy, tick.fence)
+        await self._authorities.make_intermediate(rotation.new_intermediate, root, tick.policy, tick.fence)
+        bundle = (root.name, *(name for name in trust.value.bundle if name != root.name))
+        await self._set_trust(tick, trust, replace(trust.value, bundle=bundle))
+        return RotationEvent.ROOT_CREATED, f"the bundle becomes {', '.join(bundle)}"
+
+    async def _distribute(self, tick: Tick, rotation: Rotation) -> tuple[RotationEvent | None, str]:
+        waiting = self._deployment.behind(TRUST_BUNDLE)
+        if waiting:
+            return None, f"waits for {', '.join(waiting)} to trust both roots"
+        return RotationEvent.ALL_TRUST_BOTH, f"{len(tick.plan.nodes)} of {len(tick.plan.nodes)} acknowledged"
+
+    async def _overlap(self, tick: Tick, rotation: Rotation) -> tuple[RotationEvent | None, str]:
+        over = rotation.since + rotation.overlap
+        if self._clock.now() < over:
+            return None, f"clients outside have until {over:%Y-%m-%d %H:%M:%S} to trust the new root"
+        trust = await self._authorities.trust()
+        await self._set_trust(tick, trust, replace(trust.value, signer=rotation.new_intermediate))
+        return RotationEvent.OVERLAP_OVER, f"{rotation.overlap} passed"
+
+    async def _reissue(self, tick: Tick, rotation: Rotation) -> tuple[RotationEvent | None, str]:
+        trust = await self._authorities.trust()
+        slots = {one.value.key: one.value for one in await SLOTS.all(self._store)}
+        waiting = behind(tick.plan, slots, trust.value)
+        if waiting:
+            return None, f"waits to see {', '.join(waiting)} served under {trust.value.signer}"
+        signer = await self._authorities.get(trust.value.signer)
+        old = tuple(
+            one.name
+            for one in await self._authorities.all()
+            if one.name not in (signer.name, signer.parent) and one.name not in trust.value.retired
+        )
+        retired = replace(trust.value, bundle=(signer.parent,), retired=(*trust.value.retired, *old))
+        await self._set_trust(tick, trust, retired)
+        return RotationEvent.ALL_SERVE_NEW, f"{_served(slots)} certificates seen under {signer.name}"
+
+    async def _retire(self, tick: Tick, rotation: Rotation) -> tuple[RotationEvent | None, str]:
+        waiting = self._deployment.behind(TRUST_BUNDLE)
+        if waiting:
+            return None, f"waits for {', '.join(waiting)} to drop the old root"
+        trust = await self._authorities.trust()
+        return RotationEvent.ALL_DROPPED_OLD, f"the bundle is {', '.join(trust.value.bundle)} everywhere"
+
+    # --- parts ----------------------------------------------------------------------------------------------------
+
+    async def _set_trust(self, tick: Tick, stored: Stored[Trust], trust: Trust) -> None:
+        if trust != stored.value:
+            await TRUST.put(self._store, TRUST_KEY, trust, expect=stored.version, fence=tick.fence)
+
+    async def _save(self, tick: Tick, rotation: Rotation, stored: Stored[Rotation]) -> Stored[Rotation]:
+        saved = await ROTATIONS.put(self._store, _key(rotation), rotation, expect=stored.version, fence=tick.fence)
+        self._report(
+            Event(
+                f"rotation.{rotation.state}",
+                self._clock.now(),
+                {"kind": rotation.kind, "progress": rotation.progress or (rotation.history or [("", "")])[-1][1]},
+            )
+        )
+        return saved
+
+
+def _key(rotation: Rotation) -> str:
+    return f"{rotation.number:06d}"
+
+
+def _served(slots: Mapping[str, Slot]) -> int:
+    return sum(1 for slot in slots.values() if slot.seen_at is not None)

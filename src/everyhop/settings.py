@@ -1,0 +1,78 @@
+"""What everyhop decides for its users, and why.
+
+Rules: a setting has a default that is right for almost everybody and one sentence of reason. What an owner should
+decide (lifetimes, key types, who calls whom) stands in the topology, not here. Durations are seconds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything that can be tuned without touching the topology. Raises ``ValueError`` for what cannot work."""
+
+    tick_seconds: float = field(
+        default=0.5,
+        metadata={
+            "reason": "how often stored state is compared with the clock: short against every deadline in it, "
+            "and each look costs well under a millisecond"
+        },
+    )
+    acknowledgement_timeout_seconds: float = field(
+        default=30.0,
+        metadata={
+            "reason": "how long an Envoy may take to acknowledge a push before it is reported: milliseconds are "
+            "normal, half a minute lets a busy machine or a restarting proxy catch up"
+        },
+    )
+    seen_timeout_seconds: float = field(
+        default=30.0,
+        metadata={
+            "reason": "how long an endpoint may go on serving the old certificate after its push was acknowledged "
+            "before that is reported as a fault"
+        },
+    )
+    restart_backoff_first_seconds: float = field(
+        default=1.0,
+        metadata={"reason": "the wait before the first restart of a crashed process: a passing fault is over quickly"},
+    )
+    restart_backoff_max_seconds: float = field(
+        default=30.0,
+        metadata={
+            "reason": "the wait doubles up to this, so that a broken command does not burn the machine and a mended "
+            "one is noticed within half a minute"
+        },
+    )
+    stop_grace_seconds: float = field(
+        default=10.0,
+        metadata={"reason": "how long a process may finish its work after SIGTERM before it is killed"},
+    )
+    probe_timeout_seconds: float = field(
+        default=5.0,
+        metadata={"reason": "how long one connection of a probe may take: an endpoint this slow is as good as down"},
+    )
+    refusals_kept: int = field(
+        default=1000,
+        metadata={"reason": "how many refused connections `everyhop explain` can look back on, in bounded space"},
+    )
+    log_bytes: int = field(
+        default=10 * 1024 * 1024,
+        metadata={"reason": "a process's log is turned over at this size, so that nobody's disk fills up"},
+    )
+    log_lines_shown: int = field(
+        default=100,
+        metadata={"reason": "what `everyhop logs` shows when not told otherwise: about two screens"},
+    )
+
+    def __post_init__(self) -> None:
+        """Raise ``ValueError`` unless every value is positive and the backoff grows."""
+        for name in self.__slots__:
+            if getattr(self, name) <= 0:
+                raise ValueError(f"expected {name} to be greater than 0, got {getattr(self, name)}")
+        if self.restart_backoff_max_seconds < self.restart_backoff_first_seconds:
+            raise ValueError(
+                f"expected restart_backoff_max_seconds to be at least {self.restart_backoff_first_seconds}, "
+                f"got {self.restart_backoff_max_seconds}"
+            )

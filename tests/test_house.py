@@ -200,6 +200,12 @@ def test_every_setting_has_its_reason_in_the_defaults() -> None:
     assert settings() <= {name for name, _ in reasons}
 
 
+def test_every_setting_is_used() -> None:
+    code = "".join(path.read_text(encoding="utf-8") for path in MODULES if path != SOURCE / "settings.py")
+    unused = [name for name in settings() if not re.search(rf"\.{name}\b", code)]
+    assert not unused, f"nothing looks at these settings: {sorted(unused)}"
+
+
 @pytest.mark.parametrize("page", PAGES, ids=relative)
 def test_docs_name_only_commands_that_exist(page: Path) -> None:
     text = page.read_text(encoding="utf-8")

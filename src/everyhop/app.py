@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -36,6 +36,7 @@ from everyhop.services.observe import PROBE_SOURCE
 from everyhop.services.operate import Mesh, Outside
 from everyhop.services.scan import Check, Scanner
 from everyhop.settings import Settings
+
 
 @dataclass(frozen=True, slots=True)
 class Workspace:
@@ -82,7 +83,7 @@ class Workspace:
         return (self.data / "everyhop.db").exists()
 
     @asynccontextmanager
-    async def store(self) -> AsyncIterator[Store]:
+    async def store(self) -> AsyncGenerator[Store]:
         """The store, open."""
         self.prepare()
         opened = await SqliteStore.open(self.data / "everyhop.db")
@@ -139,7 +140,7 @@ async def run(
     file: str,
     file_dir: str,
     report: Reporter,
-    beside: Callable[[Running], "asyncio.Future[None] | None"] | None = None,
+    beside: Callable[[Running], asyncio.Future[None] | None] | None = None,
 ) -> None:
     """Apply a topology and make it true until SIGINT or SIGTERM; then end what was started.
 
@@ -251,7 +252,9 @@ async def checks(workspace: Workspace, running: Running | None = None) -> AsyncI
         gate = Gate(store, keys, clock, random, make)
         found = await planned(store, str(workspace.data))
         if found is None:
-            raise EveryhopError("not-running", f"nothing was applied in {workspace.data} yet", hint="`everyhop up FILE`")
+            raise EveryhopError(
+                "not-running", f"nothing was applied in {workspace.data} yet", hint="`everyhop up FILE`"
+            )
         topology, plan = found
         scanner = Scanner(
             WireProber(clock, source=PROBE_SOURCE),

@@ -45,14 +45,18 @@ CODES: dict[str, ErrorCode] = {
         ErrorCode("authority-names", "a name lies outside of what the authority may vouch for"),
         ErrorCode("key-unavailable", "a private key could not be opened", ExitStatus.UNAVAILABLE),
         ErrorCode("key-refused", "a private key may not be used in this way"),
-        ErrorCode("seal-unavailable", "the secret that seals the private keys is missing or wrong", ExitStatus.UNAVAILABLE),
+        ErrorCode(
+            "seal-unavailable", "the secret that seals the private keys is missing or wrong", ExitStatus.UNAVAILABLE
+        ),
         ErrorCode("seal-unsafe", "the file with the seal secret can be read by others", ExitStatus.UNAVAILABLE),
         ErrorCode("store-conflict", "somebody else changed the same record first"),
         ErrorCode("store-fenced", "a newer holder has taken over this work"),
         ErrorCode("store-unavailable", "the store could not be opened or written", ExitStatus.UNAVAILABLE),
         ErrorCode("already-running", "another everyhop runs on this data directory", ExitStatus.UNAVAILABLE),
         ErrorCode("not-running", "no everyhop runs on this data directory", ExitStatus.UNAVAILABLE),
-        ErrorCode("address-in-use", "an address that the plan needs is taken by another process", ExitStatus.UNAVAILABLE),
+        ErrorCode(
+            "address-in-use", "an address that the plan needs is taken by another process", ExitStatus.UNAVAILABLE
+        ),
         ErrorCode("process-failed", "a process that everyhop started did not come up", ExitStatus.UNAVAILABLE),
         ErrorCode("plane-refused", "Envoy refused a configuration"),
         ErrorCode("probe-failed", "an endpoint could not be probed", ExitStatus.UNAVAILABLE),

@@ -6,11 +6,11 @@ Rules: a port is narrow and says what it promises, not how; every implementation
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Protocol
+from typing import Any, Protocol
 
 from everyhop.core.hop import Address
 from everyhop.core.profile import KeyAlgorithm
@@ -429,5 +429,5 @@ class Event:
 Reporter = Callable[[Event], None]
 """Where events go: the console, the log file, a test's list."""
 
-Sleep = Callable[[float], Awaitable[None]]
+Sleep = Callable[[float], Coroutine[Any, Any, None]]
 """``asyncio.sleep``, as an argument: a test's sleep moves its clock instead."""

@@ -49,10 +49,6 @@ class Settings:
         default=10.0,
         metadata={"reason": "how long a process may finish its work after SIGTERM before it is killed"},
     )
-    probe_timeout_seconds: float = field(
-        default=5.0,
-        metadata={"reason": "how long one connection of a probe may take: an endpoint this slow is as good as down"},
-    )
     refusals_kept: int = field(
         default=1000,
         metadata={"reason": "how many refused connections `everyhop explain` can look back on, in bounded space"},
@@ -60,10 +56,6 @@ class Settings:
     log_bytes: int = field(
         default=10 * 1024 * 1024,
         metadata={"reason": "a process's log is turned over at this size, so that nobody's disk fills up"},
-    )
-    log_lines_shown: int = field(
-        default=100,
-        metadata={"reason": "what `everyhop logs` shows when not told otherwise: about two screens"},
     )
 
     def __post_init__(self) -> None:

@@ -16,8 +16,10 @@ from everyhop.cli.context import Context, duration_text, pass_context, wait_for
 from everyhop.core.hop import Posture
 from everyhop.core.lifecycle import CredentialState
 from everyhop.errors import EveryhopError, ExitStatus
-from everyhop.services.explain import Explanation, explain as explain_calls
-from everyhop.services.inventory import CertificateStatus, HopStatus, Status, status as status_of
+from everyhop.services.explain import Explanation
+from everyhop.services.explain import explain as explain_calls
+from everyhop.services.inventory import CertificateStatus, HopStatus, Status
+from everyhop.services.inventory import status as status_of
 from everyhop.services.scan import Check, Verdict
 
 _VERDICTS = {
@@ -134,9 +136,8 @@ def print_status(out: Console, found: Status) -> None:
     if found.fault:
         out.print(f"  [red]a proxy refused its configuration:[/] {escape(found.fault)}")
     if found.rotation is not None and not found.rotation.finished:
-        out.print(
-            f"  [yellow]rotation of the {found.rotation.kind}[/]: {found.rotation.state}, {escape(found.rotation.progress)}"
-        )
+        rotation = found.rotation
+        out.print(f"  [yellow]rotation of the {rotation.kind}[/]: {rotation.state}, {escape(rotation.progress)}")
     out.print(_hop_table(found))
     out.print(_certificate_table(found))
     out.print(_process_table(found))
@@ -194,7 +195,7 @@ def _certificate_table(found: Status) -> Table:
             escape(one.name),
             _credential_state(one),
             escape(", ".join(one.names)),
-            duration_text(found.at - one.not_before) if one.not_before else "-",
+            duration_text(found.at - one.issued_at) if one.issued_at else "-",
             duration_text(one.renews_at - found.at) if one.renews_at > found.at else "now",
             duration_text(one.not_after - found.at) if one.not_after else "-",
             one.authority or "-",

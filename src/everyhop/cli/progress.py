@@ -60,7 +60,9 @@ class Progress:
         if self._as_json:
             click.echo(record)
             return
-        safe: dict[str, Any] = {key: escape(value) if isinstance(value, str) else value for key, value in fields.items()}
+        safe: dict[str, Any] = {
+            key: escape(value) if isinstance(value, str) else value for key, value in fields.items()
+        }
         if event.name.startswith("rotation."):
             state = event.name.removeprefix("rotation.")
             self._out.print(f"[yellow]↻[/] rotation of the {safe['kind']}: {state}; {safe['progress']}")
@@ -75,7 +77,7 @@ class Progress:
         if found is None:
             return
         self._out.print("\n[bold green]Every hop is encrypted.[/]" if file else "")
-        for line in _where_to_look(found[0], Path(os.path.relpath(data))):
+        for line in _where_to_look(found[0], data):
             self._out.print(line, soft_wrap=True)
 
     def _append(self, record: str) -> None:
@@ -91,12 +93,12 @@ def _where_to_look(topology: Topology, data: Path) -> list[str]:
     edge = topology.edge
     lines: list[str] = []
     if edge is not None:
-        host = next((name for name, one in edge.hosts.items() if one.to), next(iter(edge.hosts)))
-        host = host.replace("*", "any", 1)
+        hosts = [name.replace("*", "any", 1) for name, one in edge.hosts.items() if one.to] or list(edge.hosts)
+        host = hosts[-1]
         url = f"https://{host}:{edge.https.port}/"
         resolve = "" if host.endswith("localhost") else f" --resolve {host}:{edge.https.port}:{_reachable(edge.https)}"
+        lines += [f"  look:    https://{name}:{edge.https.port}/" for name in reversed(hosts)]
         lines += [
-            f"  look:    {url}",
             f"  curl:    curl --cacert {data}/root.pem{resolve} {url}",
             f"  trust:   import {data}/root.pem into your browser (it vouches for {', '.join(topology.names)} only)",
         ]

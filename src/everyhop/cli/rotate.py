@@ -19,7 +19,9 @@ from everyhop.services.apply import planned
 from everyhop.services.records import ROTATIONS, SLOTS
 from everyhop.services.rotate import request_renewal, request_rotation
 
-WAIT = click.option("--wait/--no-wait", default=True, show_default=True, help="Wait and show progress until it is done.")
+WAIT = click.option(
+    "--wait/--no-wait", default=True, show_default=True, help="Wait and show progress until it is done."
+)
 TIMEOUT = click.option("--timeout", type=float, default=600.0, show_default=True, help="Seconds to wait.")
 REASON = click.option("--reason", default="asked for on the command line", help="Why; kept in the audit log.")
 
@@ -45,7 +47,10 @@ def leaf(context: Context, names: tuple[str, ...], wait: bool, timeout: float) -
             if wait:
                 async for line in _leaf_progress(store, wanted, timeout):
                     _say(context, line)
-            context.show({"renewed": sorted(wanted), "waited": wait}, lambda out: out.print("[green]done[/]" if wait else "asked"))
+            context.show(
+                {"renewed": sorted(wanted), "waited": wait},
+                lambda out: out.print("[green]done[/]" if wait else "asked"),
+            )
 
     wait_for(work())
 

@@ -113,13 +113,15 @@ def down(context: Context) -> None:
 def apply_command(context: Context, file: Path) -> None:
     """Make FILE what should be. A running everyhop makes it true at once; otherwise the next `up` does."""
 
+    text, file_dir = read_file(file), str(file.absolute().parent)
+
     async def work() -> bool:
         async with context.existing.store() as store:
             return await apply_topology(
                 store,
-                read_file(file),
+                text,
                 file=str(file),
-                file_dir=str(file.absolute().parent),
+                file_dir=file_dir,
                 actor="cli",
                 now=app.now(),
             )
@@ -159,4 +161,3 @@ def logs(context: Context, name: str | None, lines: int) -> None:
             click.echo(line)
 
     context.show({"name": name or "everyhop", "lines": found}, people)
-

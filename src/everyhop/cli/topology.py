@@ -11,8 +11,8 @@ from rich.markup import escape
 from everyhop.app import now
 from everyhop.cli.context import DEFAULT_FILE, Context, pass_context, read_file, wait_for
 from everyhop.core.change import Change, changes
-from everyhop.core.topology import Topology
 from everyhop.core.schema import json_schema
+from everyhop.core.topology import Topology
 from everyhop.core.validation import read
 from everyhop.services.apply import plan_of, planned, remembered
 
@@ -27,7 +27,12 @@ def validate(context: Context, file: Path) -> None:
     """Check FILE and list every fault with its line. Exits with 1 if there are any."""
     topology = read(read_file(file), file=str(file), today=now().date())
     context.show(
-        {"file": str(file), "valid": True, "services": list(topology.services), "hops": [str(h) for h in topology.hops()]},
+        {
+            "file": str(file),
+            "valid": True,
+            "services": list(topology.services),
+            "hops": [str(h) for h in topology.hops()],
+        },
         lambda out: out.print(
             f"[green]ok[/] {escape(str(file))}: {len(topology.services)} services, {len(topology.hops())} hops"
         ),
@@ -40,12 +45,12 @@ def validate(context: Context, file: Path) -> None:
 def plan(context: Context, file: Path) -> None:
     """Show what applying FILE would change: proxies, apps, hops, listeners, certificates. Changes nothing."""
     topology = read(read_file(file), file=str(file), today=now().date())
-    found = wait_for(_difference(context, topology, file))
+    found = wait_for(_difference(context, topology, str(file.absolute().parent)))
     context.show({"file": str(file), "changes": found}, lambda out: _print(out, found, file))
 
 
-async def _difference(context: Context, topology: Topology, file: Path) -> tuple[Change, ...]:
-    data, file_dir = str(context.workspace.data), str(file.absolute().parent)
+async def _difference(context: Context, topology: Topology, file_dir: str) -> tuple[Change, ...]:
+    data = str(context.workspace.data)
     if not context.workspace.exists:
         return changes(None, plan_of(topology, {}, data=data, file_dir=file_dir))
     async with context.workspace.store() as store:

@@ -56,7 +56,7 @@ class NameScope:
         return set(other.uri_hosts) <= set(self.uri_hosts) and all(map(self.covers_dns, other.dns_suffixes))
 
     def extension(self) -> x509.NameConstraints:
-        """The scope as a name-constraints extension. Addresses are excluded as a whole: everyhop names no hop by one."""
+        """The scope as an extension. Addresses are excluded as a whole: everyhop names no hop by one."""
         permitted: list[x509.GeneralName] = [x509.UniformResourceIdentifier(host) for host in self.uri_hosts]
         permitted += [x509.DNSName(suffix) for suffix in self.dns_suffixes]
         every = (ipaddress.ip_network("0.0.0.0/0"), ipaddress.ip_network("::/0"))

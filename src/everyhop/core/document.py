@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import cast
 
 import yaml
 from yaml import events as ev
@@ -271,11 +270,7 @@ class _Composer:
 
 
 def _events(text: str) -> Iterator[ev.Event]:
-    # The stub of yaml.parse says nothing about what it takes and gives.
-    return cast(
-        "Iterator[ev.Event]",
-        yaml.parse(text, Loader=_Loader),  # pyright: ignore[reportUnknownMemberType]
-    )
+    return yaml.parse(text, Loader=_Loader)
 
 
 def _position(event: ev.Event) -> Position:

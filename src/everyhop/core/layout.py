@@ -116,9 +116,7 @@ class _Layout:
                 upstream = self.upstream(call.service)
                 upstreams.append(upstream)
                 listeners.append(
-                    Outbound(
-                        f"out-{call.service}", self.call(name, call.service), upstream.protocol, upstream.name
-                    )
+                    Outbound(f"out-{call.service}", self.call(name, call.service), upstream.protocol, upstream.name)
                 )
         credential = Credential(IDENTITY, "service", service.owner, self.topology.identity(name), service.dns)
         return NodePlan(
@@ -202,9 +200,7 @@ class _Layout:
         if run is None:
             raise KeyError(name)
         calls = {call.service: self.reach(name, call.service) for call in service.calls}
-        values = placeholders.values(
-            data=self.data, file_dir=self.file_dir, listen=self.listen(name), calls=calls
-        )
+        values = placeholders.values(data=self.data, file_dir=self.file_dir, listen=self.listen(name), calls=calls)
         return AppPlan(
             name=name,
             command=tuple(placeholders.fill(part, values) for part in run.command),
@@ -229,7 +225,14 @@ class _Layout:
         if posture is not Posture.MTLS:
             address = self.listen(hop.callee)
             return HopPlan(
-                hop, posture, service.owner, service.criticality, address, "", "", reason=exception.reason if exception else ""
+                hop,
+                posture,
+                service.owner,
+                service.criticality,
+                address,
+                "",
+                "",
+                reason=exception.reason if exception else "",
             )
         return HopPlan(
             hop,

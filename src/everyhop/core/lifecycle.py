@@ -153,7 +153,9 @@ class Held:
     authority: str
     certificate: str
     """PEM: leaf, then intermediates."""
+    issued_at: datetime
     not_before: datetime
+    """Earlier than ``issued_at`` by the backdate."""
     not_after: datetime
 
 
@@ -221,13 +223,13 @@ class RenewalPolicy:
     last_retry: timedelta = timedelta(minutes=10)
 
 
-def due_at(not_before: datetime, not_after: datetime, policy: RenewalPolicy, fraction: float) -> datetime:
+def due_at(issued_at: datetime, not_after: datetime, policy: RenewalPolicy, fraction: float) -> datetime:
     """When a certificate falls due: ``renew_at`` of its life, shifted by up to ``jitter`` either way.
 
-    ``fraction`` is a random number in [0, 1).
+    ``fraction`` is a random number in [0, 1). The backdate is no part of the life that is divided here.
     """
     share = policy.renew_at + policy.jitter * (2 * fraction - 1)
-    return not_before + (not_after - not_before) * min(max(share, 0.05), 0.95)
+    return issued_at + (not_after - issued_at) * min(max(share, 0.05), 0.95)
 
 
 def retry_delay(attempts: int, policy: RenewalPolicy, remaining: timedelta) -> timedelta:

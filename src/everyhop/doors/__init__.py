@@ -1,1 +1,4 @@
-"""Who calls us. Each door parses its wire format, calls a service and renders the answer; doors do not know each other."""
+"""Who calls us.
+
+Each door parses its wire format, calls a service and renders the answer. Doors do not know each other.
+"""

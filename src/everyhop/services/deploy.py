@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from everyhop.core.plan import NodePlan
@@ -125,14 +125,13 @@ class Deployment:
         node = self._nodes.get(node_name)
         return bool(node and node.streams)
 
-    def behind(self, resource: str) -> tuple[str, ...]:
-        """The nodes that have not acknowledged the wanted version of a secret: the count that gates a rotation."""
-        return tuple(
-            name
-            for name, node in sorted(self._nodes.items())
-            if resource in node.target.secrets
-            and self.accepted(name, resource) != node.target.secrets[resource].version
-        )
+    def behind(self, node_names: Iterable[str], resource: str, version: str) -> tuple[str, ...]:
+        """Those of the nodes that have not acknowledged this very version: the count that gates a rotation.
+
+        The version is an argument, not what is wanted at the moment: a question asked before the wanted state was
+        updated must not be answered with yes.
+        """
+        return tuple(name for name in node_names if self.accepted(name, resource) != version)
 
     # --- for doors: reading and answering -------------------------------------------------------------------------
 

@@ -7,18 +7,17 @@ A root's key signs intermediates and is locked again. An authority is known to t
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from everyhop.core.chain import Authority, Trust, pem
 from everyhop.core.certificate import CertificateRequest, Issuer, NameScope, scope_of
+from everyhop.core.chain import Authority, Trust, pem
 from everyhop.core.policy import SYSTEM, IssuancePolicy
 from everyhop.core.profile import PROFILES, KeyAlgorithm
 from everyhop.errors import EveryhopError
 from everyhop.ports import Issuance, KeyPurpose, Keys, Lease, Store
 from everyhop.services.issue import Gate, certificate_of
 from everyhop.services.records import AUTHORITIES, TRUST, TRUST_KEY, Stored
-
 
 _AUTHORITY = re.compile(r"(root|intermediate)-\d+\Z")
 
@@ -87,6 +86,11 @@ class Authorities:
     async def bundle(self, trust: Trust) -> str:
         """The roots that are trusted now, as PEM."""
         return "".join([(await self.get(name)).certificate for name in trust.bundle])
+
+    async def destroy_keys(self, names: Iterable[str]) -> None:
+        """Forget the private keys of authorities that are out of use for ever."""
+        for name in names:
+            await self._keys.destroy((await self.get(name)).key_id)
 
     async def _keep(
         self, name: str, kind: str, parent: str, algorithm: KeyAlgorithm, line: Issuance, fence: Lease | None

@@ -60,7 +60,7 @@ class CertificateStatus:
     state: CredentialState
     serial: str
     authority: str
-    not_before: datetime | None
+    issued_at: datetime | None
     not_after: datetime | None
     renews_at: datetime
     seen_at: datetime | None
@@ -175,7 +175,9 @@ def _seen_posture(plan: HopPlan, seen: HopSeen | None, now: datetime, limit: tim
     return Posture.TLS, ""
 
 
-async def _certificates(store: Store, planned_ones: dict[str, tuple[str, tuple[str, ...]]]) -> tuple[CertificateStatus, ...]:
+async def _certificates(
+    store: Store, planned_ones: dict[str, tuple[str, tuple[str, ...]]]
+) -> tuple[CertificateStatus, ...]:
     slots = [one.value for one in await SLOTS.all(store) if one.value.key in planned_ones]
     return tuple(_certificate(slot, *planned_ones[slot.key]) for slot in slots)
 
@@ -190,7 +192,7 @@ def _certificate(slot: Slot, owner: str, names: tuple[str, ...]) -> CertificateS
         state=slot.state,
         serial=held.serial if held else "",
         authority=held.authority if held else "",
-        not_before=held.not_before if held else None,
+        issued_at=held.issued_at if held else None,
         not_after=held.not_after if held else None,
         renews_at=slot.due_at,
         seen_at=slot.seen_at,

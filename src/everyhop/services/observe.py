@@ -117,7 +117,9 @@ class Observer:
         for name, (line, count) in newest.items():
             known = await HOPS_SEEN.get(self._store, name)
             if known is None:
-                self._report(Event("hop.encrypted", line.at, {"hop": name, "version": line.version, "group": line.group}))
+                self._report(
+                    Event("hop.encrypted", line.at, {"hop": name, "version": line.version, "group": line.group})
+                )
             seen = HopSeen(
                 hop=name,
                 at=line.at,
@@ -145,9 +147,7 @@ class Observer:
         stored = {one.value.last_at: _refusal_key(one.value) for one in await REFUSALS_SEEN.all(self._store)}
         for key, seen in joined.items():
             before = await REFUSALS_SEEN.get(self._store, key)
-            await REFUSALS_SEEN.put(
-                self._store, key, _merged(before.value, seen) if before else seen, fence=fence
-            )
+            await REFUSALS_SEEN.put(self._store, key, _merged(before.value, seen) if before else seen, fence=fence)
             if before is None:
                 self._report(
                     Event("refused", seen.last_at, {"node": seen.node, "who": seen.peer_identity, "why": seen.failure})
@@ -180,9 +180,9 @@ def _endpoint(node: NodePlan, credential: str) -> tuple[Address, str] | None:
 
 def _hop_of(plan: Plan, line: Connection) -> HopPlan | None:
     for hop in plan.hops:
-        if hop.node == line.node and hop.listener == line.listener:
-            if hop.caller is None or str(hop.caller) == line.peer_identity:
-                return hop
+        known = hop.caller is None or str(hop.caller) == line.peer_identity
+        if known and (hop.node, hop.listener) == (line.node, line.listener):
+            return hop
     return None
 
 

@@ -31,7 +31,7 @@ from everyhop.ports import (
     Sleep,
     Store,
 )
-from everyhop.services.apply import FreeAddress, WISH_KEY, WISHES, plan_of, remember_addresses, wished
+from everyhop.services.apply import WISH_KEY, WISHES, FreeAddress, plan_of, remember_addresses, wished
 from everyhop.services.deploy import Deployment
 from everyhop.services.establish import Authorities
 from everyhop.services.issue import Gate, ThrowAwayKey
@@ -313,7 +313,7 @@ class Mesh:
 
 async def _pause(sleep: Sleep, seconds: float, bell: asyncio.Event | None) -> None:
     """Wait, but not when the bell rings."""
-    waits = {asyncio.ensure_future(sleep(seconds))}
+    waits: set[asyncio.Task[Any]] = {asyncio.create_task(sleep(seconds))}
     if bell is not None:
         waits.add(asyncio.create_task(bell.wait()))
     try:

@@ -146,7 +146,7 @@ class Renewer:
         except EveryhopError as error:
             return await self._fail(tick, stored, f"{error.code.name}: {error.message}")
         held = _held(line, key_id, await self._authorities.get(line.issuer))
-        due = due_at(held.not_before, held.not_after, tick.renewal, self._random.fraction())
+        due = due_at(held.issued_at, held.not_after, tick.renewal, self._random.fraction())
         issued = replace(slot.moved(CredentialEvent.ISSUED, self._clock.now()), pending=held, due_at=due)
         return await self._save(tick, issued, stored, f"serial {held.serial}")
 
@@ -242,6 +242,7 @@ def _held(line: Issuance, key_id: str, authority: Authority) -> Held:
         serial=serial_text(line.serial),
         authority=line.issuer,
         certificate=pem(line.certificate or b"") + authority.certificate,
+        issued_at=line.intended_at,
         not_before=line.not_before,
         not_after=line.not_after,
     )

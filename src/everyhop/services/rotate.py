@@ -17,7 +17,7 @@ from everyhop.core.lifecycle import Rotation, RotationEvent, RotationState, Slot
 from everyhop.core.plan import TRUST_BUNDLE
 from everyhop.errors import EveryhopError
 from everyhop.ports import AuditEntry, Clock, Event, Reporter, Store
-from everyhop.services.deploy import Deployment
+from everyhop.services.deploy import BundleMaterial, Deployment
 from everyhop.services.establish import Authorities, authority_due, next_name
 from everyhop.services.records import ROTATIONS, SLOTS, TRUST, TRUST_KEY, Stored
 from everyhop.services.renew import Tick, behind
@@ -150,10 +150,10 @@ class Rotator:
         return RotationEvent.ROOT_CREATED, f"the bundle becomes {', '.join(bundle)}"
 
     async def _distribute(self, tick: Tick, rotation: Rotation) -> tuple[RotationEvent | None, str]:
-        waiting = self._deployment.behind(TRUST_BUNDLE)
+        bundle, waiting = await self._bundle_acknowledged(tick)
         if waiting:
             return None, f"waits for {', '.join(waiting)} to trust both roots"
-        return RotationEvent.ALL_TRUST_BOTH, f"{len(tick.plan.nodes)} of {len(tick.plan.nodes)} acknowledged"
+        return RotationEvent.ALL_TRUST_BOTH, f"{len(tick.plan.nodes)} of {len(tick.plan.nodes)} trust {bundle}"
 
     async def _overlap(self, tick: Tick, rotation: Rotation) -> tuple[RotationEvent | None, str]:
         over = rotation.since + rotation.overlap
@@ -180,13 +180,21 @@ class Rotator:
         return RotationEvent.ALL_SERVE_NEW, f"{_served(slots)} certificates seen under {signer.name}"
 
     async def _retire(self, tick: Tick, rotation: Rotation) -> tuple[RotationEvent | None, str]:
-        waiting = self._deployment.behind(TRUST_BUNDLE)
+        bundle, waiting = await self._bundle_acknowledged(tick)
         if waiting:
             return None, f"waits for {', '.join(waiting)} to drop the old root"
         trust = await self._authorities.trust()
-        return RotationEvent.ALL_DROPPED_OLD, f"the bundle is {', '.join(trust.value.bundle)} everywhere"
+        await self._authorities.destroy_keys(trust.value.retired)
+        return RotationEvent.ALL_DROPPED_OLD, f"{len(tick.plan.nodes)} of {len(tick.plan.nodes)} trust {bundle} only"
 
     # --- parts ----------------------------------------------------------------------------------------------------
+
+    async def _bundle_acknowledged(self, tick: Tick) -> tuple[str, tuple[str, ...]]:
+        """The roots that should be trusted now, and the nodes that have not acknowledged exactly these."""
+        trust = (await self._authorities.trust()).value
+        material = BundleMaterial.of(TRUST_BUNDLE, await self._authorities.bundle(trust))
+        names = [node.name for node in tick.plan.nodes if node.credentials]
+        return ", ".join(trust.bundle), self._deployment.behind(names, material.name, material.version)
 
     async def _set_trust(self, tick: Tick, stored: Stored[Trust], trust: Trust) -> None:
         if trust != stored.value:

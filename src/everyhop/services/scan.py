@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
+from itertools import pairwise
 
 from cryptography import x509
 
@@ -82,9 +83,7 @@ class Scanner:
 
     # --- mTLS hops ------------------------------------------------------------------------------------------------
 
-    async def _mtls(
-        self, hop: HopPlan, policy: IssuancePolicy, stranger: ClientCredential
-    ) -> AsyncIterator[Check]:
+    async def _mtls(self, hop: HopPlan, policy: IssuancePolicy, stranger: ClientCredential) -> AsyncIterator[Check]:
         name = str(hop.hop)
         bare = await self._prober.handshake(hop.address, server_name=hop.server_name)
         yield _version(name, bare)
@@ -121,7 +120,7 @@ class Scanner:
         trust = (await self._authorities.trust()).value
         roots = [(await self._authorities.get(name)).x509 for name in trust.bundle]
         links = [x509.load_der_x509_certificate(der) for der in chain]
-        for child, parent in zip(links, links[1:], strict=False):
+        for child, parent in pairwise(links):
             try:
                 child.verify_directly_issued_by(parent)
             except Exception as error:  # noqa: BLE001  # any failure of a foreign certificate is the finding
@@ -219,4 +218,3 @@ def _refused(hop: str, name: str, answer: Handshake) -> Check:
     if answer.refused.startswith(("alert", "closed", "reset")):
         return Check(hop, name, Verdict.PASS, answer.refused)
     return Check(hop, name, Verdict.UNKNOWN, answer.refused)
-

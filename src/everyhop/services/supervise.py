@@ -153,7 +153,9 @@ class Supervisor:
                 detail = "adopted" if process.adopted else ""
                 self._pids[name] = process.pid
                 await self._note(name, "starting", process.pid, restarts, detail)
-                self._report(Event("process.started", began, {"name": name, "pid": process.pid, "adopted": process.adopted}))
+                self._report(
+                    Event("process.started", began, {"name": name, "pid": process.pid, "adopted": process.adopted})
+                )
                 status = await self._watch(wanted, process, restarts)
                 self._pids.pop(name, None)
                 self._up[name].clear()
@@ -192,9 +194,7 @@ class Supervisor:
         self._pids.pop(name, None)
 
     async def _note(self, name: str, state: str, pid: int, restarts: int, detail: str) -> None:
-        await PROCESSES.put(
-            self._store, name, ProcessState(name, state, pid, self._clock.now(), restarts, detail)
-        )
+        await PROCESSES.put(self._store, name, ProcessState(name, state, pid, self._clock.now(), restarts, detail))
 
     async def _forget_others(self, names: set[str]) -> None:
         for one in await PROCESSES.all(self._store):

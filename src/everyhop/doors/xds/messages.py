@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 from google.protobuf import descriptor_pb2, descriptor_pool, json_format, message_factory
 from google.protobuf.message import Message
@@ -67,7 +67,7 @@ def _pool() -> descriptor_pool.DescriptorPool:
 def message_class(name: str) -> type[Message]:
     """The class of a message by its full name, with or without the type URL prefix."""
     descriptor = _pool().FindMessageTypeByName(name.removeprefix(TYPE_URL_PREFIX))
-    return cast("type[Message]", message_factory.GetMessageClass(descriptor))
+    return message_factory.GetMessageClass(descriptor)
 
 
 def parse(type_url: str, value: JsonObject) -> Message:

@@ -61,7 +61,7 @@ class XdsServer:
                 f"expected a socket path of at most {_LONGEST_PATH} bytes, got {path}",
                 hint="choose a shorter data directory with --data",
             )
-        path.unlink(missing_ok=True)
+        await asyncio.to_thread(path.unlink, missing_ok=True)
         before = os.umask(0o177)
         try:
             await self._server.start(path=str(path))
@@ -137,7 +137,7 @@ class XdsServer:
 
 
 def _response(push: Push) -> Message:
-    body = _RESPONSE(
+    return _RESPONSE(
         type_url=push.type_url,
         nonce=push.nonce,
         removed_resources=list(push.removed),
@@ -150,7 +150,6 @@ def _response(push: Push) -> Message:
             for one in push.resources
         ],
     )
-    return body
 
 
 def peer_pid(stream: Stream[Message, Message]) -> int:
@@ -158,7 +157,7 @@ def peer_pid(stream: Stream[Message, Message]) -> int:
 
     grpclib keeps the transport private; this one function is all that depends on it, and a test holds it to account.
     """
-    transport: asyncio.BaseTransport = stream.peer._transport  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    transport: asyncio.BaseTransport = stream.peer._transport  # pyright: ignore[reportPrivateUsage]
     connection = transport.get_extra_info("socket")
     if connection is None:
         raise GRPCError(Status.PERMISSION_DENIED, "the peer's process is not known")

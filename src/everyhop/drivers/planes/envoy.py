@@ -89,21 +89,9 @@ class EnvoyPlane:
 
     async def connections(self, node: str) -> Sequence[Connection]:
         """Connections since the last call. A log that grew large is rotated by Envoy and read to its end first."""
-        path = Path(self.log_path(node))
-        old = path.with_suffix(".old")
-        lines: list[bytes] = []
-        if old.exists():
-            lines += await asyncio.to_thread(self._read, node, old)
-            old.unlink()
-            self._reset(node)
-        if not path.exists():
-            return _parsed(node, lines)
-        lines += await asyncio.to_thread(self._read, node, path)
-        if self._cursor(node).offset >= _ROTATE_AT:
-            path.rename(old)
-            await self._admin(node, "POST", "/reopen_logs")
-        else:
-            self._remember(node)
+        lines, is_large = await asyncio.to_thread(self._read_log, node)
+        if is_large:
+            await self._turn_over(node)
         return _parsed(node, lines)
 
     # --- files ----------------------------------------------------------------------------------------------------
@@ -127,6 +115,28 @@ class EnvoyPlane:
     def _reset(self, node: str) -> None:
         self._cursors[node] = _Cursor()
         self._remember(node)
+
+    def _read_log(self, node: str) -> tuple[list[bytes], bool]:
+        """The new lines, and whether the log should be turned over."""
+        path = Path(self.log_path(node))
+        old = path.with_suffix(".old")
+        lines: list[bytes] = []
+        if old.exists():  # turned over since the last call: read it to its end
+            lines += self._read(node, old)
+            old.unlink()
+            self._reset(node)
+        if path.exists():
+            lines += self._read(node, path)
+            self._remember(node)
+        return lines, self._cursor(node).offset >= _ROTATE_AT
+
+    async def _turn_over(self, node: str) -> None:
+        """Let Envoy write to a new file; the old one is read to its end by the next call."""
+        path = Path(self.log_path(node))
+        old = path.with_suffix(".old")
+        await asyncio.to_thread(path.rename, old)
+        if not await self._admin(node, "POST", "/reopen_logs"):
+            await asyncio.to_thread(old.rename, path)  # Envoy does not answer and still writes to it
 
     def _read(self, node: str, path: Path) -> list[bytes]:
         cursor = self._cursor(node)

@@ -42,7 +42,6 @@ CODES: dict[str, ErrorCode] = {
         ErrorCode("policy-refused", "a request asks for what the policy does not allow; nothing was signed"),
         ErrorCode("lint-refused", "a certificate would break a standard or a house rule; nothing was signed"),
         ErrorCode("authority-unavailable", "no certificate authority can sign this now", ExitStatus.UNAVAILABLE),
-        ErrorCode("authority-names", "a name lies outside of what the authority may vouch for"),
         ErrorCode("key-unavailable", "a private key could not be opened", ExitStatus.UNAVAILABLE),
         ErrorCode("key-refused", "a private key may not be used in this way"),
         ErrorCode(
@@ -58,7 +57,6 @@ CODES: dict[str, ErrorCode] = {
             "address-in-use", "an address that the plan needs is taken by another process", ExitStatus.UNAVAILABLE
         ),
         ErrorCode("process-failed", "a process that everyhop started did not come up", ExitStatus.UNAVAILABLE),
-        ErrorCode("plane-refused", "Envoy refused a configuration"),
         ErrorCode("probe-failed", "an endpoint could not be probed", ExitStatus.UNAVAILABLE),
         ErrorCode("rotation-busy", "a rotation of this kind is already under way"),
         ErrorCode("unknown-name", "no such service, hop, certificate or rotation"),
@@ -81,6 +79,6 @@ class EveryhopError(Exception):
     def __str__(self) -> str:
         return f"{self.message} (hint: {self.hint})" if self.hint else self.message
 
-    def as_json(self) -> dict[str, str]:
+    def as_json(self) -> dict[str, object]:
         """The error as ``--json`` prints it."""
         return {"error": self.code.name, "message": self.message, "hint": self.hint}

@@ -374,6 +374,10 @@ class Runner(Protocol):
         """The newest lines of a process's log."""
         ...
 
+    async def trim_logs(self) -> Sequence[str]:
+        """Keep every log below its bound, losing only the oldest lines; the names of those that were cut."""
+        ...
+
 
 # --- plane ----------------------------------------------------------------------------------------------------
 

@@ -20,18 +20,11 @@ class Settings:
             "and each look costs well under a millisecond"
         },
     )
-    acknowledgement_timeout_seconds: float = field(
+    overdue_seconds: float = field(
         default=30.0,
         metadata={
-            "reason": "how long an Envoy may take to acknowledge a push before it is reported: milliseconds are "
-            "normal, half a minute lets a busy machine or a restarting proxy catch up"
-        },
-    )
-    seen_timeout_seconds: float = field(
-        default=30.0,
-        metadata={
-            "reason": "how long an endpoint may go on serving the old certificate after its push was acknowledged "
-            "before that is reported as a fault"
+            "reason": "how long a renewal may wait for its acknowledgement, or to be seen on the wire, before status "
+            "calls it overdue: milliseconds are normal, a client-only identity waits for one heartbeat"
         },
     )
     restart_backoff_first_seconds: float = field(
@@ -53,9 +46,9 @@ class Settings:
         default=1000,
         metadata={"reason": "how many refused connections `everyhop explain` can look back on, in bounded space"},
     )
-    log_bytes: int = field(
-        default=10 * 1024 * 1024,
-        metadata={"reason": "a process's log is turned over at this size, so that nobody's disk fills up"},
+    log_trim_seconds: float = field(
+        default=60.0,
+        metadata={"reason": "how often the logs of processes are kept below 10 MiB, so that nobody's disk fills up"},
     )
 
     def __post_init__(self) -> None:

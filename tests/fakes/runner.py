@@ -71,3 +71,6 @@ class FakeRunner:
 
     async def log(self, name: str, *, lines: int = 100) -> Sequence[str]:
         return self.logs.get(name, [])[-lines:] if lines > 0 else []
+
+    async def trim_logs(self) -> Sequence[str]:
+        return []

@@ -8,6 +8,7 @@ JSON on standard output; errors go to standard error with their code and a hint;
 from __future__ import annotations
 
 import sys
+import traceback
 from collections.abc import Sequence
 
 import click
@@ -42,6 +43,15 @@ class _Group(click.Group):
         except EveryhopError as error:
             Context.show_error(error, as_json="--json" in sys.argv)
             sys.exit(error.code.exit_status)
+        except Exception as error:  # noqa: BLE001  # the last line of defence: say that it is ours, and show all of it
+            traceback.print_exc()
+            fault = EveryhopError(
+                "internal",
+                f"a fault of everyhop itself: {type(error).__name__}",
+                hint="please report what stands above",
+            )
+            Context.show_error(fault, as_json="--json" in sys.argv)
+            sys.exit(ExitStatus.INTERNAL)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """In the order in which one meets them, not by the alphabet."""

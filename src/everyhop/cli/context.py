@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from everyhop.app import Workspace
+from everyhop.core.fault import Fault, TopologyFaults
 from everyhop.errors import EveryhopError
 
 T = TypeVar("T")
@@ -63,9 +64,19 @@ class Context:
             click.echo(json.dumps(error.as_json(), indent=2), err=True)
             return
         out = Console(stderr=True, highlight=False, soft_wrap=True)
+        if isinstance(error, TopologyFaults):
+            for fault in error.faults:
+                out.print(_fault_text(fault))
         out.print(f"[bold red]error[/] [dim]{error.code.name}[/]: {escape(error.message)}")
         if error.hint:
             out.print(f"  [bold]hint:[/] {escape(error.hint)}")
+
+
+def _fault_text(fault: Fault) -> str:
+    where = f"[bold]{escape(fault.file)}:{fault.line}:{fault.column}[/]"
+    path = f"{escape(fault.path)}: " if fault.path else ""
+    text = f"{where}: {path}expected {escape(fault.expected)}, got {escape(fault.got)}"
+    return f"{text}\n  [bold]hint:[/] {escape(fault.hint)}" if fault.hint else text
 
 
 def console() -> Console:

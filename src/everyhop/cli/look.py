@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import click
 from rich import box
@@ -35,7 +35,8 @@ def read_status(context: Context) -> Status:
 
     async def ask() -> Status:
         async with context.existing.store() as store:
-            return await status_of(store, str(context.workspace.data), now())
+            overdue = timedelta(seconds=context.workspace.settings.overdue_seconds)
+            return await status_of(store, str(context.workspace.data), now(), overdue=overdue)
 
     return wait_for(ask())
 
@@ -72,14 +73,16 @@ def certs(context: Context) -> None:
 
 
 @click.command()
-@click.argument("caller", required=False, default="")
-@click.argument("callee")
+@click.argument("names", nargs=-1, required=True, metavar="[CALLER] CALLEE")
 @pass_context
-def explain(context: Context, caller: str, callee: str) -> None:
+def explain(context: Context, names: tuple[str, ...]) -> None:
     """Explain why calls from CALLER (a service or a SPIFFE ID) to CALLEE work or are refused.
 
     With CALLEE alone, list everybody who was refused there, and why.
     """
+    if len(names) > 2:
+        raise click.UsageError(f"expected a caller and a callee, got {len(names)} names")
+    caller, callee = ("", *names)[-2:]
 
     async def ask() -> Explanation:
         async with context.existing.store() as store:
@@ -209,7 +212,7 @@ def _credential_state(one: CertificateStatus) -> str:
         return "[green]served[/]"
     if one.state is CredentialState.FAILED:
         return f"[red]failed[/]: {escape(one.fault)}"
-    return f"[yellow]{one.state}[/]"
+    return f"[yellow]{one.state}[/]" + (f": {escape(one.fault)}" if one.fault else "")
 
 
 def _process_table(found: Status) -> Table:

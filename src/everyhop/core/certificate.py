@@ -9,9 +9,11 @@ cannot be written down. A certificate request contributes names and a public key
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import lru_cache
+from typing import Self, TypeVar, cast
 
 from cryptography import x509
 from cryptography.hazmat import asn1
@@ -25,6 +27,8 @@ from everyhop.core.profile import KeyAlgorithm, Profile
 
 _DER = serialization.Encoding.DER
 _SPKI = serialization.PublicFormat.SubjectPublicKeyInfo
+_CURVES = {"secp256r1": KeyAlgorithm.P256, "secp384r1": KeyAlgorithm.P384}
+_RSA_SIZES = {2048: KeyAlgorithm.RSA2048, 3072: KeyAlgorithm.RSA3072, 4096: KeyAlgorithm.RSA4096}
 _USAGES = (
     "digital_signature",
     "content_commitment",
@@ -36,6 +40,7 @@ _USAGES = (
     "encipher_only",
     "decipher_only",
 )
+_Value = TypeVar("_Value", bound=x509.ExtensionType)
 EKU_OIDS = {"server_auth": ExtendedKeyUsageOID.SERVER_AUTH, "client_auth": ExtendedKeyUsageOID.CLIENT_AUTH}
 
 
@@ -82,6 +87,64 @@ class CertificateRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class Facts:
+    """What stands in a certificate, read once: two dozen rules and the policy look at the same reading."""
+
+    subject: x509.Name
+    not_before: datetime
+    not_after: datetime
+    key_algorithm: KeyAlgorithm | None
+    """None for a key that everyhop does not handle."""
+    extensions: tuple[x509.Extension[x509.ExtensionType], ...]
+    """All of them, in order."""
+    names: tuple[x509.GeneralName, ...]
+    """The subject alternative names, in order."""
+    name_texts: tuple[str, ...]
+    """The same as ``uri:``, ``dns:`` or ``ip:`` and their text."""
+    _by_kind: Mapping[type[x509.ExtensionType], x509.Extension[x509.ExtensionType]]
+
+    @classmethod
+    def of(cls, certificate: x509.Certificate) -> Self:
+        """Read a certificate; raises ``ValueError`` if it cannot be parsed."""
+        extensions = tuple(certificate.extensions)
+        by_kind = {type(one.value): one for one in extensions}
+        found = by_kind.get(x509.SubjectAlternativeName)
+        names = tuple(cast("x509.SubjectAlternativeName", found.value)) if found else ()
+        return cls(
+            certificate.subject,
+            certificate.not_valid_before_utc,
+            certificate.not_valid_after_utc,
+            algorithm_of(certificate.public_key()),
+            extensions,
+            names,
+            tuple(map(_name_text, names)),
+            by_kind,
+        )
+
+    def extension(self, kind: type[_Value]) -> x509.Extension[_Value] | None:
+        """The extension of a kind, or None."""
+        return cast("x509.Extension[_Value] | None", self._by_kind.get(kind))
+
+    @property
+    def key_identifier(self) -> bytes | None:
+        """The subject key identifier, or None."""
+        found = self.extension(x509.SubjectKeyIdentifier)
+        return found.value.digest if found else None
+
+    @property
+    def scope(self) -> NameScope | None:
+        """What an authority's name constraints permit, or None if it has none."""
+        found = self.extension(x509.NameConstraints)
+        if found is None:
+            return None
+        permitted = found.value.permitted_subtrees or []
+        return NameScope(
+            tuple(one.value for one in permitted if isinstance(one, x509.UniformResourceIdentifier)),
+            tuple(one.value for one in permitted if isinstance(one, x509.DNSName)),
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Issuer:
     """Who signs: a certificate and the id of its key. ``certificate`` is None while a root signs itself."""
 
@@ -89,11 +152,17 @@ class Issuer:
     key_id: str
     algorithm: KeyAlgorithm
     certificate: x509.Certificate | None = None
+    facts: Facts | None = field(init=False, repr=False, compare=False)
+    """What stands in ``certificate``."""
+
+    def __post_init__(self) -> None:
+        """Read the certificate, once for all that is signed under it."""
+        object.__setattr__(self, "facts", Facts.of(self.certificate) if self.certificate else None)
 
     @property
     def not_after(self) -> datetime | None:
         """The end of the issuer's own life."""
-        return self.certificate.not_valid_after_utc if self.certificate else None
+        return self.facts.not_after if self.facts else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +172,12 @@ class Draft:
     request: CertificateRequest
     issuer: Issuer
     copy: x509.Certificate
+    facts: Facts = field(init=False, repr=False, compare=False)
+    """What stands in ``copy``."""
+
+    def __post_init__(self) -> None:
+        """Read the copy: what rules and policy judge is what a parser finds in the bytes."""
+        object.__setattr__(self, "facts", Facts.of(self.copy))
 
     @property
     def tbs(self) -> bytes:
@@ -158,10 +233,10 @@ def mint_authorised(linted: Linted, decision: str) -> Authorised:
 
 def algorithm_of(key: CertificatePublicKeyTypes | CertificateIssuerPrivateKeyTypes) -> KeyAlgorithm | None:
     """The key's type in our words, or None if everyhop does not handle it."""
-    if isinstance(key, ec.EllipticCurvePublicKey | ec.EllipticCurvePrivateKey):
-        return {"secp256r1": KeyAlgorithm.P256, "secp384r1": KeyAlgorithm.P384}.get(key.curve.name)
-    if isinstance(key, rsa.RSAPublicKey | rsa.RSAPrivateKey):
-        return {2048: KeyAlgorithm.RSA2048, 3072: KeyAlgorithm.RSA3072, 4096: KeyAlgorithm.RSA4096}.get(key.key_size)
+    if isinstance(key, (ec.EllipticCurvePublicKey, ec.EllipticCurvePrivateKey)):
+        return _CURVES.get(key.curve.name)
+    if isinstance(key, (rsa.RSAPublicKey, rsa.RSAPrivateKey)):
+        return _RSA_SIZES.get(key.key_size)
     kinds: tuple[tuple[type, type, KeyAlgorithm], ...] = (
         (ed25519.Ed25519PublicKey, ed25519.Ed25519PrivateKey, KeyAlgorithm.ED25519),
         (mldsa.MLDSA44PublicKey, mldsa.MLDSA44PrivateKey, KeyAlgorithm.MLDSA44),
@@ -198,11 +273,11 @@ def draft(
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, request.common_name)] if request.common_name else [])
     not_after = now + request.lifetime
     not_before = now - backdate
-    if issuer.not_after is not None and issuer.certificate is not None:
-        not_after = min(not_after, issuer.not_after)
-        not_before = max(not_before, issuer.certificate.not_valid_before_utc)
+    if issuer.facts is not None:
+        not_after = min(not_after, issuer.facts.not_after)
+        not_before = max(not_before, issuer.facts.not_before)
     builder = x509.CertificateBuilder(
-        issuer_name=issuer.certificate.subject if issuer.certificate else subject,
+        issuer_name=issuer.facts.subject if issuer.facts else subject,
         subject_name=subject,
         public_key=public_key,  # pyright: ignore[reportArgumentType]  # the linter names keys that cannot be certified
         serial_number=serial,
@@ -218,12 +293,14 @@ def _extensions(
 ) -> list[x509.Extension[x509.ExtensionType]]:
     profile = request.profile
     key_id = x509.SubjectKeyIdentifier.from_public_key(public_key)
-    issuer_key_id = _key_identifier(issuer.certificate) if issuer.certificate else key_id
+    issuer_key_id = issuer.facts.key_identifier if issuer.facts else key_id.digest
+    if issuer_key_id is None:
+        raise ValueError(f"{issuer.authority} has no subject key identifier")
     found: list[tuple[x509.ExtensionType, bool]] = [
         (x509.BasicConstraints(ca=profile.is_ca, path_length=profile.path_length), True),
         (_key_usage(profile.key_usages), True),
         (key_id, False),
-        (x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(issuer_key_id), False),
+        (x509.AuthorityKeyIdentifier(issuer_key_id, None, None), False),
     ]
     if profile.extended_key_usages:
         found.append((_extended_key_usage(profile.extended_key_usages), False))
@@ -244,10 +321,6 @@ def _key_usage(usages: tuple[str, ...]) -> x509.KeyUsage:
 @lru_cache(maxsize=16)
 def _extended_key_usage(usages: tuple[str, ...]) -> x509.ExtendedKeyUsage:
     return x509.ExtendedKeyUsage([EKU_OIDS[usage] for usage in usages])
-
-
-def _key_identifier(certificate: x509.Certificate) -> x509.SubjectKeyIdentifier:
-    return certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
 
 
 def _names(request: CertificateRequest) -> list[x509.GeneralName]:
@@ -285,11 +358,7 @@ def assemble(tbs: bytes, algorithm: bytes, signature: bytes) -> bytes:
 
 def names_of(certificate: x509.Certificate) -> tuple[str, ...]:
     """Every subject alternative name as ``uri:``, ``dns:`` or ``ip:`` and its text, in order."""
-    try:
-        found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except x509.ExtensionNotFound:
-        return ()
-    return tuple(_name_text(name) for name in found)
+    return Facts.of(certificate).name_texts
 
 
 def _name_text(name: x509.GeneralName) -> str:
@@ -304,15 +373,7 @@ def _name_text(name: x509.GeneralName) -> str:
 
 def scope_of(certificate: x509.Certificate) -> NameScope | None:
     """What an authority's name constraints permit, or None if it has none."""
-    try:
-        constraints = certificate.extensions.get_extension_for_class(x509.NameConstraints).value
-    except x509.ExtensionNotFound:
-        return None
-    permitted = constraints.permitted_subtrees or []
-    return NameScope(
-        tuple(one.value for one in permitted if isinstance(one, x509.UniformResourceIdentifier)),
-        tuple(one.value for one in permitted if isinstance(one, x509.DNSName)),
-    )
+    return Facts.of(certificate).scope
 
 
 def public_key_bytes(certificate: x509.Certificate) -> bytes:

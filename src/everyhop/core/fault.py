@@ -96,6 +96,10 @@ class TopologyFaults(EveryhopError):  # noqa: N818 - a number of faults, told at
         """One fault a line."""
         return "\n".join(str(fault) for fault in self.faults)
 
+    def as_json(self) -> dict[str, object]:
+        """The error with every fault."""
+        return {"error": self.code.name, "message": self.message, "faults": [fault.as_json() for fault in self.faults]}
+
 
 # --- saying things well ---------------------------------------------------------------------------------------
 

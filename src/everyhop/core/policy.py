@@ -7,11 +7,12 @@ thing that is not allowed and what would be.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from types import MappingProxyType
 
-from everyhop.core.certificate import Authorised, Draft, Linted, NameScope, algorithm_of, mint_authorised, names_of
+from everyhop.core.certificate import Authorised, Draft, Linted, NameScope, mint_authorised
 from everyhop.core.identity import SpiffeId, TrustDomain
 from everyhop.core.profile import KeyAlgorithm
 from everyhop.errors import EveryhopError
@@ -56,16 +57,11 @@ def authorise(linted: Linted, policy: IssuancePolicy) -> Authorised:
     """Allow the drafted bytes, or raise ``EveryhopError('policy-refused')`` with the reason."""
     draft = linted.draft
     _check_lifetime(draft, policy)
-    checks = {
-        "service": _authorise_service,
-        "edge": _authorise_edge,
-        "probe": _authorise_probe,
-        "root": _authorise_authority,
-        "intermediate": _authorise_authority,
-    }
-    check = checks.get(draft.request.profile.name)
+    check = _CHECKS.get(draft.request.profile.name)
     if check is None:
-        raise _refusal(f"profile {draft.request.profile.name} has no policy", "use one of " + ", ".join(sorted(checks)))
+        raise _refusal(
+            f"profile {draft.request.profile.name} has no policy", "use one of " + ", ".join(sorted(_CHECKS))
+        )
     return mint_authorised(linted, check(draft, policy))
 
 
@@ -78,13 +74,13 @@ def _check_lifetime(draft: Draft, policy: IssuancePolicy) -> None:
     limit = policy.max_lifetimes.get(name)
     if limit is None:
         raise _refusal(f"profile {name} has no lifetime in the policy", "set it under `policy:` in the topology")
-    life = draft.copy.not_valid_after_utc - draft.copy.not_valid_before_utc
+    life = draft.facts.not_after - draft.facts.not_before
     if life > limit + policy.backdate:
         raise _refusal(f"expected a life of at most {limit}, got {life - policy.backdate}", "ask for a shorter life")
 
 
 def _check_key(draft: Draft, policy: IssuancePolicy) -> None:
-    algorithm = algorithm_of(draft.copy.public_key())
+    algorithm = draft.facts.key_algorithm
     if algorithm is not policy.leaf_key:
         raise _refusal(
             f"expected a key of type {policy.leaf_key}, got {algorithm}", "change `policy.leaf_key` or the key"
@@ -93,7 +89,7 @@ def _check_key(draft: Draft, policy: IssuancePolicy) -> None:
 
 def _split_names(draft: Draft) -> tuple[list[str], list[str]]:
     """The URIs and the DNS names that stand in the draft."""
-    found = names_of(draft.copy)
+    found = draft.facts.name_texts
     return (
         [name.removeprefix("uri:") for name in found if name.startswith("uri:")],
         [name.removeprefix("dns:") for name in found if name.startswith("dns:")],
@@ -142,6 +138,17 @@ def _authorise_authority(draft: Draft, policy: IssuancePolicy) -> str:
         raise _refusal(f"{draft.request.actor} may not make authorities", "authorities are made by rotation only")
     if draft.request.scope is None or not policy.scope.covers(draft.request.scope):
         raise _refusal("the authority's scope is wider than the topology's names", "see `policy.names`")
-    if names_of(draft.copy):
+    if draft.facts.names:
         raise _refusal("an authority carries no alternative names", "leave them out")
     return f"{draft.request.profile.name} of {policy.trust_domain}"
+
+
+_CHECKS: Mapping[str, Callable[[Draft, IssuancePolicy], str]] = MappingProxyType(
+    {
+        "service": _authorise_service,
+        "edge": _authorise_edge,
+        "probe": _authorise_probe,
+        "root": _authorise_authority,
+        "intermediate": _authorise_authority,
+    }
+)

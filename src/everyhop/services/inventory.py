@@ -92,8 +92,11 @@ class Status:
         return self.running and not self.fault and all(hop.ok for hop in self.hops)
 
 
-async def status(store: Store, data: str, now: datetime) -> Status:
-    """The state of everything; raises ``not-running`` if nothing was ever applied here."""
+async def status(store: Store, data: str, now: datetime, *, overdue: timedelta = timedelta(seconds=30)) -> Status:
+    """The state of everything; raises ``not-running`` if nothing was ever applied here.
+
+    A renewal that waits longer than ``overdue`` for its acknowledgement or its sighting is called so.
+    """
     found = await planned(store, data)
     if found is None:
         raise EveryhopError("not-running", f"nothing was applied in {data} yet", hint="`everyhop up FILE` begins")
@@ -111,7 +114,7 @@ async def status(store: Store, data: str, now: datetime) -> Status:
         state=_state(beat.value if beat else None, running),
         fault=beat.value.fault if beat else "",
         hops=tuple(_hop(hop, seen.get(str(hop.hop)), topology, now) for hop in plan.hops),
-        certificates=await _certificates(store, _credentials(plan)),
+        certificates=await _certificates(store, _credentials(plan), now - overdue),
         processes=tuple(one.value for one in await PROCESSES.all(store)),
         authorities=tuple(one.value for one in await AUTHORITIES.all(store)),
         trust=trust.value if trust else None,
@@ -176,14 +179,16 @@ def _seen_posture(plan: HopPlan, seen: HopSeen | None, now: datetime, limit: tim
 
 
 async def _certificates(
-    store: Store, planned_ones: dict[str, tuple[str, tuple[str, ...]]]
+    store: Store, planned_ones: dict[str, tuple[str, tuple[str, ...]]], overdue_since: datetime
 ) -> tuple[CertificateStatus, ...]:
     slots = [one.value for one in await SLOTS.all(store) if one.value.key in planned_ones]
-    return tuple(_certificate(slot, *planned_ones[slot.key]) for slot in slots)
+    return tuple(_certificate(slot, *planned_ones[slot.key], late=slot.since < overdue_since) for slot in slots)
 
 
-def _certificate(slot: Slot, owner: str, names: tuple[str, ...]) -> CertificateStatus:
+def _certificate(slot: Slot, owner: str, names: tuple[str, ...], *, late: bool) -> CertificateStatus:
     held = slot.offered
+    waiting = late and slot.state in (CredentialState.DEPLOYING, CredentialState.PROVING)
+    overdue = f"overdue: {slot.state} since {slot.since:%Y-%m-%d %H:%M:%S} UTC" if waiting else ""
     return CertificateStatus(
         name=slot.key,
         node=slot.node,
@@ -197,5 +202,5 @@ def _certificate(slot: Slot, owner: str, names: tuple[str, ...]) -> CertificateS
         renews_at=slot.due_at,
         seen_at=slot.seen_at,
         generation=slot.generation,
-        fault=slot.fault,
+        fault=slot.fault or overdue,
     )

@@ -45,6 +45,8 @@ from everyhop.settings import Settings
 _LEASE = "control"
 _LEASE_LIFE = timedelta(seconds=30)
 _ENVOY_START = timedelta(seconds=30)
+_SELDOM = 10
+"""Ticks between two looks at which processes run: their ends are heard at once, only strangers are looked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +128,7 @@ class Mesh:
         self._world: _World | None = None
         self._beat: Beat | None = None
         self._published = ""
+        self._replanned = asyncio.Event()
 
     def may_serve(self, pid: int, node: str) -> bool:
         """Whether a process is the proxy that was started for this node: only it gets the node's secrets."""
@@ -140,15 +143,22 @@ class Mesh:
         await self._hold_lease()
         await self._sign_of_life("starting")
         await self._begin()
-        async with asyncio.TaskGroup() as group:
-            loops = [
-                group.create_task(self._loop(self._control, self._settings.tick_seconds, self.deployment.bell)),
-                group.create_task(self._loop(self._converge, self._settings.tick_seconds, None)),
-                group.create_task(self._loop(self._look_around, self._settings.tick_seconds, None)),
-            ]
-            await stop.wait()
-            for loop in loops:
-                loop.cancel()
+        tick = self._settings.tick_seconds
+        try:
+            async with asyncio.TaskGroup() as group:
+                loops = [
+                    group.create_task(self._loop(self._control, tick, self.deployment.bell)),
+                    group.create_task(self._loop(self._converge, tick * _SELDOM, self._replanned)),
+                    group.create_task(self._loop(self._look_around, tick, None)),
+                    group.create_task(self._loop(self._out.runner.trim_logs, self._settings.log_trim_seconds, None)),
+                ]
+                await stop.wait()
+                for loop in loops:
+                    loop.cancel()
+        except BaseExceptionGroup as group:
+            # Whatever it was, the proxies go on with what they have: nothing is ended because of our own fault.
+            self.supervisor.abandon()
+            raise group.exceptions[0] from None
         await self.supervisor.stop_all()
         await self._sign_of_life("stopped")
         if self._lease is not None:
@@ -180,6 +190,7 @@ class Mesh:
         known = await remember_addresses(self._out.store, topology, self._out.free_address)
         plan = plan_of(topology, known, data=self._out.data, file_dir=wish.file_dir)
         self._world = _World(version, topology, plan)
+        self._replanned.set()
         return True
 
     # --- the loops ------------------------------------------------------------------------------------------------

@@ -156,7 +156,7 @@ class Renewer:
             return await self._fail(tick, stored, "nothing to deploy")
         refusal = self._deployment.refusal(slot.node, slot.name)
         if refusal is not None and refusal.version == slot.pending.serial:
-            return await self._fail(tick, stored, f"plane-refused: {refusal.reason}")
+            return await self._fail(tick, stored, f"the proxy refused it: {refusal.reason}")
         if self._deployment.accepted(slot.node, slot.name) != slot.pending.serial:
             return stored
         return await self._save(tick, slot.moved(CredentialEvent.ACKNOWLEDGED, self._clock.now()), stored, "")

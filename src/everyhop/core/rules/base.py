@@ -4,13 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
-
-from cryptography import x509
 
 from everyhop.core.certificate import Draft
-
-_Value = TypeVar("_Value", bound=x509.ExtensionType)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,17 +28,3 @@ class Finding:
 
     code: str
     fault: str
-
-
-def extension(draft: Draft, kind: type[_Value]) -> x509.Extension[_Value] | None:
-    """The draft's extension of a kind, or None."""
-    try:
-        return draft.copy.extensions.get_extension_for_class(kind)
-    except x509.ExtensionNotFound:
-        return None
-
-
-def names(draft: Draft) -> tuple[x509.GeneralName, ...]:
-    """The draft's subject alternative names."""
-    found = extension(draft, x509.SubjectAlternativeName)
-    return tuple(found.value) if found else ()

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from cryptography import x509
 
-from everyhop.core.certificate import EKU_OIDS, Draft, algorithm_of, scope_of
-from everyhop.core.rules.base import Rule, extension, names
+from everyhop.core.certificate import EKU_OIDS, Draft
+from everyhop.core.rules.base import Rule
 
-_KNOWN_EXTENSIONS = (
-    x509.BasicConstraints,
-    x509.KeyUsage,
-    x509.ExtendedKeyUsage,
-    x509.SubjectKeyIdentifier,
-    x509.AuthorityKeyIdentifier,
-    x509.SubjectAlternativeName,
-    x509.NameConstraints,
+_KNOWN_EXTENSIONS = frozenset(
+    {
+        x509.BasicConstraints,
+        x509.KeyUsage,
+        x509.ExtendedKeyUsage,
+        x509.SubjectKeyIdentifier,
+        x509.AuthorityKeyIdentifier,
+        x509.SubjectAlternativeName,
+        x509.NameConstraints,
+    }
 )
 
 
@@ -23,40 +25,37 @@ def _serial_bits(draft: Draft) -> str:
 
 
 def _within_issuer_life(draft: Draft) -> str:
-    issuer = draft.issuer.certificate
+    issuer, facts = draft.issuer.facts, draft.facts
     if issuer is None:
         return ""
-    inside = (
-        issuer.not_valid_before_utc <= draft.copy.not_valid_before_utc
-        and draft.copy.not_valid_after_utc <= issuer.not_valid_after_utc
-    )
+    inside = issuer.not_before <= facts.not_before and facts.not_after <= issuer.not_after
     return "" if inside else "certificate would outlive its issuer"
 
 
 def _key_type(draft: Draft) -> str:
-    algorithm, profile = algorithm_of(draft.copy.public_key()), draft.request.profile
+    algorithm, profile = draft.facts.key_algorithm, draft.request.profile
     if algorithm is None:
         return "key type is not one that everyhop issues for (P-256, P-384, Ed25519, RSA 2048/3072/4096, ML-DSA)"
     return "" if algorithm in profile.key_algorithms else f"profile {profile.name} does not take {algorithm} keys"
 
 
 def _signature_type(draft: Draft) -> str:
-    issuer = draft.issuer.certificate
-    if issuer is not None and algorithm_of(issuer.public_key()) is not draft.issuer.algorithm:
+    issuer = draft.issuer.facts
+    if issuer is not None and issuer.key_algorithm is not draft.issuer.algorithm:
         return "issuer's key type is not the one recorded"
     digest = draft.copy.signature_hash_algorithm
     return f"signature digest {digest.name} is too weak" if digest and digest.digest_size < 32 else ""
 
 
 def _extended_usage(draft: Draft) -> str:
-    found = extension(draft, x509.ExtendedKeyUsage)
+    found = draft.facts.extension(x509.ExtendedKeyUsage)
     wanted = {EKU_OIDS[usage] for usage in draft.request.profile.extended_key_usages}
     seen = set(found.value) if found else set[x509.ObjectIdentifier]()
     return "" if seen == wanted else f"extended key usage is not that of profile {draft.request.profile.name}"
 
 
 def _name_kinds_of_profile(draft: Draft) -> str:
-    profile, found = draft.request.profile, names(draft)
+    profile, found = draft.request.profile, draft.facts.names
     dns = any(isinstance(one, x509.DNSName) for one in found)
     if dns and not profile.allows_dns:
         return f"profile {profile.name} carries no DNS names"
@@ -66,13 +65,13 @@ def _name_kinds_of_profile(draft: Draft) -> str:
 
 
 def _within_issuer_scope(draft: Draft) -> str:
-    issuer = draft.issuer.certificate
+    issuer = draft.issuer.facts
     if issuer is None:
         return ""
-    scope = scope_of(issuer)
+    scope = issuer.scope
     if scope is None:
         return "issuer has no name constraints"
-    for one in names(draft):
+    for one in draft.facts.names:
         outside = (
             (isinstance(one, x509.DNSName) and not scope.covers_dns(one.value))
             or (isinstance(one, x509.UniformResourceIdentifier) and one.value.split("/")[2] not in scope.uri_hosts)
@@ -87,12 +86,12 @@ def _within_issuer_scope(draft: Draft) -> str:
 def _constrained_authority(draft: Draft) -> str:
     if not draft.request.profile.is_ca:
         return ""
-    found = extension(draft, x509.NameConstraints)
+    found = draft.facts.extension(x509.NameConstraints)
     return "" if found and found.value.permitted_subtrees else "an authority without name constraints"
 
 
 def _known_extensions(draft: Draft) -> str:
-    unknown = [one.oid.dotted_string for one in draft.copy.extensions if not isinstance(one.value, _KNOWN_EXTENSIONS)]
+    unknown = [one.oid.dotted_string for one in draft.facts.extensions if type(one.value) not in _KNOWN_EXTENSIONS]
     return f"unexpected extension {unknown[0]}" if unknown else ""
 
 

@@ -8,7 +8,7 @@ from cryptography import x509
 from cryptography.x509.oid import ExtensionOID
 
 from everyhop.core.certificate import Draft
-from everyhop.core.rules.base import Rule, extension, names
+from everyhop.core.rules.base import Rule
 
 _LABEL = r"(?!-)[a-z0-9_-]{1,63}(?<!-)"
 _DNS_NAME = re.compile(rf"(?=.{{1,253}}\Z)(\*\.)?{_LABEL}(\.{_LABEL})*\Z")
@@ -31,34 +31,29 @@ def _version(draft: Draft) -> str:
 
 
 def _validity(draft: Draft) -> str:
-    copy = draft.copy
-    return "" if copy.not_valid_before_utc < copy.not_valid_after_utc else "life ends before it begins"
+    return "" if draft.facts.not_before < draft.facts.not_after else "life ends before it begins"
 
 
 def _issuer_name(draft: Draft) -> str:
-    certificate = draft.issuer.certificate
-    wanted = certificate.subject if certificate else draft.copy.subject
-    if not list(draft.copy.issuer):
+    issuer = draft.issuer.facts
+    wanted = issuer.subject if issuer else draft.facts.subject
+    if not draft.copy.issuer.rdns:
         return "issuer name is empty"
     return "" if draft.copy.issuer == wanted else "issuer name is not the issuer's subject"
 
 
 def _key_identifiers(draft: Draft) -> str:
-    own = extension(draft, x509.SubjectKeyIdentifier)
-    authority = extension(draft, x509.AuthorityKeyIdentifier)
+    own = draft.facts.extension(x509.SubjectKeyIdentifier)
+    authority = draft.facts.extension(x509.AuthorityKeyIdentifier)
     if own is None or authority is None:
         return "a key identifier is missing"
-    certificate = draft.issuer.certificate
-    wanted = (
-        certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest
-        if certificate
-        else own.value.digest
-    )
+    issuer = draft.issuer.facts
+    wanted = issuer.key_identifier if issuer else own.value.digest
     return "" if authority.value.key_identifier == wanted else "authority key identifier is not the issuer's"
 
 
 def _basic_constraints(draft: Draft) -> str:
-    found = extension(draft, x509.BasicConstraints)
+    found = draft.facts.extension(x509.BasicConstraints)
     profile = draft.request.profile
     if found is None:
         return "basic constraints are missing"
@@ -68,19 +63,19 @@ def _basic_constraints(draft: Draft) -> str:
 
 
 def _path_length(draft: Draft) -> str:
-    certificate = draft.issuer.certificate
-    if certificate is None:
+    issuer = draft.issuer.facts
+    if issuer is None:
         return ""
-    limits = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value
-    if not limits.ca:
+    limits = issuer.extension(x509.BasicConstraints)
+    if limits is None or not limits.value.ca:
         return "issuer is not a certificate authority"
-    if draft.request.profile.is_ca and limits.path_length == 0:
+    if draft.request.profile.is_ca and limits.value.path_length == 0:
         return "issuer may not sign authorities"
     return ""
 
 
 def _key_usage(draft: Draft) -> str:
-    found = extension(draft, x509.KeyUsage)
+    found = draft.facts.extension(x509.KeyUsage)
     if found is None:
         return "key usage is missing"
     usage = found.value
@@ -92,32 +87,32 @@ def _key_usage(draft: Draft) -> str:
 def _criticality(draft: Draft) -> str:
     wrong = [
         one.oid.dotted_string
-        for one in draft.copy.extensions
+        for one in draft.facts.extensions
         if one.oid in _CRITICAL and one.critical != _CRITICAL[one.oid]
     ]
-    found = extension(draft, x509.SubjectAlternativeName)
-    if found and found.critical == bool(list(draft.copy.subject)):
+    found = draft.facts.extension(x509.SubjectAlternativeName)
+    if found and found.critical == bool(draft.facts.subject.rdns):
         wrong.append(found.oid.dotted_string)
     return f"criticality of {', '.join(wrong)} is wrong" if wrong else ""
 
 
 def _subject_or_name(draft: Draft) -> str:
-    return "" if list(draft.copy.subject) or names(draft) else "neither subject nor alternative name"
+    return "" if draft.facts.subject.rdns or draft.facts.names else "neither subject nor alternative name"
 
 
 def _dns_syntax(draft: Draft) -> str:
-    wrong = [one.value for one in names(draft) if isinstance(one, x509.DNSName) and not _DNS_NAME.match(one.value)]
+    wrong = [one.value for one in draft.facts.names if isinstance(one, x509.DNSName) and not _DNS_NAME.match(one.value)]
     return f"not a lower-case DNS name: {wrong[0][:80]!r}" if wrong else ""
 
 
 def _name_kinds(draft: Draft) -> str:
     known = (x509.DNSName, x509.UniformResourceIdentifier, x509.IPAddress)
-    wrong = [type(one).__name__ for one in names(draft) if not isinstance(one, known)]
+    wrong = [type(one).__name__ for one in draft.facts.names if not isinstance(one, known)]
     return f"alternative names of kind {wrong[0]} are not issued" if wrong else ""
 
 
 def _constraints_place(draft: Draft) -> str:
-    found = extension(draft, x509.NameConstraints)
+    found = draft.facts.extension(x509.NameConstraints)
     return "name constraints in a leaf" if found and not draft.request.profile.is_ca else ""
 
 

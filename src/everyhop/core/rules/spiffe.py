@@ -6,11 +6,11 @@ from cryptography import x509
 
 from everyhop.core.certificate import Draft
 from everyhop.core.identity import SpiffeId
-from everyhop.core.rules.base import Rule, extension, names
+from everyhop.core.rules.base import Rule
 
 
 def _uris(draft: Draft) -> list[str]:
-    return [one.value for one in names(draft) if isinstance(one, x509.UniformResourceIdentifier)]
+    return [one.value for one in draft.facts.names if isinstance(one, x509.UniformResourceIdentifier)]
 
 
 def _one_uri(draft: Draft) -> str:
@@ -34,7 +34,7 @@ def _identity_syntax(draft: Draft) -> str:
 def _leaf_usage(draft: Draft) -> str:
     if not _uris(draft) or draft.request.profile.is_ca:
         return ""
-    usage = extension(draft, x509.KeyUsage)
+    usage = draft.facts.extension(x509.KeyUsage)
     if usage is None or not usage.critical or not usage.value.digital_signature:
         return "an SVID needs a critical key usage with digitalSignature"
     return "an SVID may not sign certificates or CRLs" if usage.value.key_cert_sign or usage.value.crl_sign else ""

@@ -33,6 +33,7 @@ _ADMIN_TIMEOUT = 5.0
 class _Cursor:
     offset: int = 0
     rest: bytes = b""
+    saved: int = -1
 
 
 class EnvoyPlane:
@@ -48,7 +49,8 @@ class EnvoyPlane:
     def spec(self, node: str) -> ProcessSpec:
         """The process of a node's proxy; its bootstrap file is written first."""
         home = self._home(node)
-        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for folder in (home.parent, home):
+            folder.mkdir(mode=0o700, exist_ok=True)
         bootstrap = home / "bootstrap.json"
         text = json.dumps(self._bootstrap(node), indent=1, sort_keys=True)
         if not bootstrap.exists() or bootstrap.read_text() != text:
@@ -108,9 +110,12 @@ class EnvoyPlane:
 
     def _remember(self, node: str) -> None:
         cursor, saved = self._cursor(node), self._home(node) / "connections.offset"
-        partial = saved.with_suffix(".offset.new")
-        partial.write_text(str(cursor.offset - len(cursor.rest)))
-        partial.replace(saved)
+        done = cursor.offset - len(cursor.rest)
+        if done != cursor.saved:
+            partial = saved.with_suffix(".offset.new")
+            partial.write_text(str(done))
+            partial.replace(saved)
+            cursor.saved = done
 
     def _reset(self, node: str) -> None:
         self._cursors[node] = _Cursor()

@@ -234,6 +234,7 @@ def publish(path: Path, content: str) -> None:
     partial = path.with_suffix(".new")
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
     with os.fdopen(descriptor, "w") as file:
+        os.fchmod(descriptor, 0o644)  # whatever the umask: it is public
         file.write(content)
         file.flush()
         os.fsync(file.fileno())

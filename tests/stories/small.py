@@ -35,7 +35,6 @@ services:
     run:
       command: ["$python", "$apps/echo.py"]
       environment: {NAME: api, LISTEN: "{listen}"}
-      health: {http: /healthz}
 $spare
 edge:
   https: 127.0.0.1:$https

@@ -130,10 +130,12 @@ async def next_name(store: Store, kind: str) -> str:
 
 
 def authority_due(authority: Authority, scope: NameScope, now: datetime) -> str:
-    """Why an authority should be replaced now, or an empty string: half of its life is over, the clock went back
-    before its life, or the topology has names that it may not vouch for."""
-    if now < authority.not_before:
-        return "the clock stands before its life"
+    """Why an authority should be replaced now, or an empty string: half of its life is over, or the topology has names
+    that it may not vouch for.
+
+    A clock that stands before its life is no reason: a machine that boots without the right time must not throw its
+    root away. The gate refuses to sign until the clock is right.
+    """
     if now >= authority.not_after:
         return "it has expired"
     if now - authority.not_before >= (authority.not_after - authority.not_before) / 2:

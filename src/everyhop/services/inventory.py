@@ -102,7 +102,7 @@ async def status(store: Store, data: str, now: datetime, *, overdue: timedelta =
         raise EveryhopError("not-running", f"nothing was applied in {data} yet", hint="`everyhop up FILE` begins")
     topology, plan = found
     beat = await BEATS.get(store, BEAT_KEY)
-    running = beat is not None and beat.value.state != "stopped" and now - beat.value.at <= _BEAT_LIMIT
+    running = beat is not None and beat.value.state != "stopped" and abs(now - beat.value.at) <= _BEAT_LIMIT
     seen = by_hop([one.value for one in await HOPS_SEEN.all(store)])
     rotations = [one.value for one in await ROTATIONS.all(store)]
     trust = await TRUST.get(store, TRUST_KEY)
@@ -171,8 +171,8 @@ def _seen_posture(plan: HopPlan, seen: HopSeen | None, now: datetime, limit: tim
         return Posture.PASSTHROUGH, "the service's own TLS; the edge sees only the name"
     if seen is None:
         return Posture.UNKNOWN, "not seen yet"
-    if now - seen.at > limit:
-        return Posture.UNKNOWN, f"last seen {int((now - seen.at).total_seconds())} s ago"
+    if abs(now - seen.at) > limit:
+        return Posture.UNKNOWN, f"last seen at {seen.at:%Y-%m-%d %H:%M:%S} UTC"
     if plan.posture is Posture.MTLS:
         return (Posture.MTLS if seen.peer_identity == str(plan.caller) else Posture.TLS), ""
     return Posture.TLS, ""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
@@ -86,12 +87,7 @@ class Gate:
     async def _authorise(self, request: CertificateRequest, issuer: Issuer, policy: IssuancePolicy) -> Authorised:
         now = self._clock.now()
         try:
-            if issuer.not_after is not None and issuer.not_after <= now:
-                raise EveryhopError(
-                    "authority-unavailable",
-                    f"expected a living authority, {issuer.authority} ended at {issuer.not_after:%Y-%m-%d %H:%M:%S}",
-                    hint="`everyhop rotate intermediate` (or root) makes a new one",
-                )
+            _refuse_dead(issuer, now)
             drafted = draft(
                 request,
                 issuer,
@@ -157,6 +153,25 @@ def certificate_of(line: Issuance) -> x509.Certificate:
     if line.certificate is None:
         raise ValueError(f"{line.request_id} is {line.state}, not issued")
     return x509.load_der_x509_certificate(line.certificate)
+
+
+def _refuse_dead(issuer: Issuer, now: datetime) -> None:
+    """Refuse an issuer whose life is over, or has not begun by this machine's clock."""
+    if issuer.certificate is None:
+        return
+    if issuer.certificate.not_valid_after_utc <= now:
+        raise EveryhopError(
+            "authority-unavailable",
+            f"expected a living authority, {issuer.authority} ended at"
+            f" {issuer.certificate.not_valid_after_utc:%Y-%m-%d %H:%M:%S} UTC",
+            hint="`everyhop rotate intermediate` (or root) makes a new one",
+        )
+    if now < issuer.certificate.not_valid_before_utc:
+        raise EveryhopError(
+            "authority-unavailable",
+            f"the clock shows {now:%Y-%m-%d %H:%M:%S} UTC, before the life of {issuer.authority} begins",
+            hint="set the clock; if it is right, the authority was made under a wrong one: `everyhop rotate root`",
+        )
 
 
 def _refuse_other_key(line: Issuance, request: CertificateRequest) -> None:

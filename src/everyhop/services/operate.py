@@ -176,6 +176,7 @@ class Mesh:
         policy = issuance_policy(world.topology)
         trust = await self.authorities.establish(policy, self._lease)
         self._tell("authority.ready", signer=trust.signer, bundle=", ".join(trust.bundle))
+        await self.renewer.sweep()
         await self._control()
 
     async def _load(self) -> bool:
@@ -245,7 +246,7 @@ class Mesh:
             if hop.hop.caller != CLIENT:
                 continue
             seen = await HOPS_SEEN.get(self._out.store, str(hop.hop))
-            if seen is None or self._out.clock.now() - seen.value.at >= world.topology.policy.heartbeat:
+            if seen is None or abs(self._out.clock.now() - seen.value.at) >= world.topology.policy.heartbeat:
                 await self._look_at_host(world.plan, hop, seen.value if seen else None)
 
     async def _look_at_host(self, plan: Plan, hop: HopPlan, before: HopSeen | None) -> None:
@@ -306,7 +307,7 @@ class Mesh:
         )
         beat = Beat(now, state, self._out.instance, fault[:2000])
         before = self._beat
-        if before and replace(before, at=now) == beat and now - before.at < timedelta(seconds=2):
+        if before and replace(before, at=now) == beat and abs(now - before.at) < timedelta(seconds=2):
             return
         await BEATS.put(self._out.store, BEAT_KEY, beat)
         if fault and (before is None or before.fault != beat.fault):

@@ -51,6 +51,9 @@ class Tick:
     fence: Lease | None
 
 
+_LEAF = "leaf/"
+
+
 class Renewer:
     """Keeps the slots of a plan."""
 
@@ -91,7 +94,29 @@ class Renewer:
                 moved = moved or slot is None or fresh != slot.value
                 slots.append(fresh)
             await self._want(node, slots, bundle)
+        planned = {f"{node.name}/{credential.name}" for node in tick.plan.nodes for credential in node.credentials}
+        for key in stored.keys() - planned:
+            await self._forget(tick, stored[key])
+            moved = True
         return moved
+
+    async def sweep(self) -> None:
+        """Destroy leaf keys that no slot holds: what was left by crashes and by renewals that failed."""
+        slots = [one.value for one in await SLOTS.all(self._store)]
+        used = {_key_id(slot.request_id) for slot in slots}
+        used |= {held.key_id for slot in slots for held in (slot.current, slot.pending) if held is not None}
+        for key_id in await self._keys.ids():
+            if key_id.startswith(_LEAF) and key_id not in used:
+                await self._keys.destroy(key_id)
+
+    async def _forget(self, tick: Tick, stored: Stored[Slot]) -> None:
+        """A credential that is not planned any more: its record goes first, so that a crash leaves only a stray key."""
+        slot = stored.value
+        await self._store.delete(SLOTS.kind, slot.key, expect=stored.version, fence=tick.fence)
+        for held in (slot.current, slot.pending):
+            if held is not None:
+                self._revealed.pop(held.key_id, None)
+                await self._keys.destroy(held.key_id)
 
     # --- one slot -------------------------------------------------------------------------------------------------
 
@@ -112,7 +137,8 @@ class Renewer:
         if decision is Decision.WAIT:
             return slot
         if decision is Decision.ISSUE:
-            stored = await self._save(tick, _next_generation(slot, shape, now), stored, reason)
+            request_id = self._request_id(slot.key, slot.generation + 1)
+            stored = await self._save(tick, _next_generation(slot, shape, request_id, now), stored, reason)
         if stored.value.state is CredentialState.ISSUING:
             stored = await self._issue(tick, credential, stored, signer)
         if stored.value.state is CredentialState.DEPLOYING:
@@ -129,15 +155,19 @@ class Renewer:
             state=CredentialState.ISSUING,
             generation=1,
             since=now,
-            request_id=f"{key}@1",
+            request_id=self._request_id(key, 1),
             due_at=now,
             shape=shape,
         )
         return await SLOTS.put(self._store, key, slot, expect=0, fence=tick.fence)
 
+    def _request_id(self, key: str, generation: int) -> str:
+        """A name for one certificate for ever: also a slot that was removed and came back begins with a new one."""
+        return f"{key}@{generation}.{self._random.token()[:12]}"
+
     async def _issue(self, tick: Tick, credential: Credential, stored: Stored[Slot], signer: Authority) -> Stored[Slot]:
         slot = stored.value
-        key_id = f"leaf/{slot.request_id}".replace("*", "_")
+        key_id = _key_id(slot.request_id)
         try:
             public_key = await self._keys.generate(key_id, tick.policy.leaf_key, KeyPurpose.LEAF)
             line = await self._gate.issue(
@@ -209,13 +239,16 @@ def _shape(credential: Credential) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _next_generation(slot: Slot, shape: str, now: datetime) -> Slot:
+def _key_id(request_id: str) -> str:
+    return _LEAF + request_id.replace("*", "_")
+
+
+def _next_generation(slot: Slot, shape: str, request_id: str, now: datetime) -> Slot:
     event = CredentialEvent.RETRY if slot.state is CredentialState.FAILED else CredentialEvent.DUE
-    generation = slot.generation + 1
     return replace(
         slot.moved(event, now),
-        generation=generation,
-        request_id=f"{slot.key}@{generation}",
+        generation=slot.generation + 1,
+        request_id=request_id,
         shape=shape,
         pending=None,
         current=slot.pending if slot.state is CredentialState.PROVING and slot.pending else slot.current,

@@ -26,7 +26,9 @@ from everyhop.drivers.keys.algorithms import make, public_bytes
 from everyhop.drivers.keys.file import FileKeys
 from everyhop.drivers.keys.seal import SealSource
 from everyhop.drivers.planes.envoy import EnvoyPlane
+from everyhop.drivers.probes.capture import Capture
 from everyhop.drivers.probes.tls import WireProber
+from everyhop.drivers.probes.visit import HttpsVisitor
 from everyhop.drivers.runners.local import LocalRunner
 from everyhop.drivers.store.sqlite import SqliteStore
 from everyhop.errors import EveryhopError
@@ -263,6 +265,9 @@ async def checks(workspace: Workspace, running: Running | None = None) -> AsyncI
             Authorities(store, keys, gate),
             random,
             lambda: _key_in_memory(topology.policy.leaf_key),
+            lambda ports: Capture(ports=ports),
+            HttpsVisitor(),
+            asyncio.sleep,
         )
         async for check in scanner.scan(plan, issuance_policy(topology)):
             yield check

@@ -6,7 +6,8 @@ Rules: a port is narrow and says what it promises, not how; every implementation
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -315,6 +316,62 @@ class Prober(Protocol):
 
     async def plaintext(self, address: Address, payload: bytes, *, timeout: float = 5.0) -> PlainAnswer:
         """Send bytes that are not TLS and report what comes back."""
+        ...
+
+
+class PortTraffic(Protocol):
+    """What was captured of one port."""
+
+    @property
+    def bytes_seen(self) -> int:
+        """TCP payload bytes, both ways."""
+        ...
+
+    @property
+    def is_tls(self) -> bool:
+        """True if bytes were seen and all of them were in TLS records."""
+        ...
+
+
+class Wiretap(Protocol):
+    """What went over some ports of this machine, byte for byte."""
+
+    @property
+    def complete(self) -> bool:
+        """True if nothing was lost: only then absence is evidence."""
+        ...
+
+    def port(self, port: int) -> PortTraffic:
+        """What was seen of a port."""
+        ...
+
+    def contains(self, marker: bytes) -> bool:
+        """True if these bytes went over any of the ports in the clear."""
+        ...
+
+
+Listen = Callable[[Collection[int]], AbstractAsyncContextManager[Wiretap]]
+"""Listens to these ports while the context lasts; entering raises ``('probe-failed')`` where that is not permitted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """What a client got that trusts the published roots and nothing else."""
+
+    status: int = 0
+    """The HTTP status; 0: there was no answer."""
+    version: str = ""
+    fault: str = ""
+
+
+class Visitor(Protocol):
+    """A client from outside: an ordinary HTTPS request, verified as browsers do."""
+
+    async def get(
+        self, address: Address, host: str, path: str, *, roots: str, headers: Mapping[str, str], timeout: float = 10.0
+    ) -> Visit:
+        """GET a path of a host that is served at ``address``, trusting ``roots`` (PEM) alone. Never raises for what
+        the network or the server does: the reason stands in ``fault``."""
         ...
 
 

@@ -137,6 +137,7 @@ class Life:
         """Finish what a crash left, and make sure that an authority exists."""
         await self.gate.recover(await self.authorities.key_ids())
         await self.authorities.establish(self.the.policy)
+        await self.renewer.sweep()
 
     async def tick(self) -> None:
         """What the control loop does in one tick."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import http.client
 import json
 import os
 import random
@@ -135,10 +136,15 @@ class Everyhop:
         self.process.kill()
         self.process.wait()
 
-    def died(self, *, seconds: float = 60.0) -> int:
-        """Wait for its end; the exit status."""
+    def died(self, *, seconds: float = 60.0) -> None:
+        """Wait until it has killed itself."""
         assert self.process is not None
-        return self.process.wait(seconds)
+        assert self.process.wait(seconds) == -signal.SIGKILL
+
+    def died_quietly(self) -> bool:
+        """True if it ended, and said that all is well."""
+        assert self.process is not None
+        return self.process.wait(60) == 0
 
     def stop(self, number: signal.Signals = signal.SIGINT) -> int:
         """Ctrl-C, and the exit status."""
@@ -207,6 +213,15 @@ class Everyhop:
     def mesh_address(self, service: str) -> Address:
         """Where a service's proxy accepts mTLS."""
         return next(one.address for one in self.plan().node(service).listeners if one.name == "inbound")
+
+    def admin(self, node: str, path: str) -> Any:
+        """What a node's Envoy says on its own admin socket, as JSON."""
+        connection = http.client.HTTPConnection("envoy", timeout=10)
+        connection.sock = socket.socket(socket.AF_UNIX)
+        with contextlib.closing(connection):
+            connection.sock.connect(str(self.data / "nodes" / node / "admin.sock"))
+            connection.request("GET", path)
+            return json.loads(connection.getresponse().read())
 
     def journal(self, state: IssuanceState | None = None) -> Sequence[Issuance]:
         """The issuance journal."""

@@ -154,8 +154,12 @@ def print_status(out: Console, found: Status) -> None:
 def print_checks(out: Console, found: list[Check]) -> None:
     """Every check with its evidence, and a last line that sums up."""
     table = _table("hop", "check", "verdict", "evidence")
-    for one in found:
-        table.add_row(escape(one.hop), one.name, _VERDICTS[one.verdict], escape(one.evidence))
+    before, order = "", list(dict.fromkeys(one.hop for one in found))
+    for one in sorted(found, key=lambda one: order.index(one.hop)):
+        table.add_row(
+            escape(one.hop) if one.hop != before else "", one.name, _VERDICTS[one.verdict], escape(one.evidence)
+        )
+        before = one.hop
     out.print(table)
     counts = {verdict: sum(one.verdict is verdict for one in found) for verdict in Verdict}
     words = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)

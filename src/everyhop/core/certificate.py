@@ -9,7 +9,7 @@ cannot be written down. A certificate request contributes names and a public key
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -27,6 +27,7 @@ from everyhop.core.profile import KeyAlgorithm, Profile
 
 _DER = serialization.Encoding.DER
 _SPKI = serialization.PublicFormat.SubjectPublicKeyInfo
+_NAME_KINDS: Mapping[type, str] = {x509.UniformResourceIdentifier: "uri", x509.DNSName: "dns", x509.IPAddress: "ip"}
 _CURVES = {"secp256r1": KeyAlgorithm.P256, "secp384r1": KeyAlgorithm.P384}
 _RSA_SIZES = {2048: KeyAlgorithm.RSA2048, 3072: KeyAlgorithm.RSA3072, 4096: KeyAlgorithm.RSA4096}
 _USAGES = (
@@ -97,27 +98,32 @@ class Facts:
     """None for a key that everyhop does not handle."""
     extensions: tuple[x509.Extension[x509.ExtensionType], ...]
     """All of them, in order."""
-    names: tuple[x509.GeneralName, ...]
-    """The subject alternative names, in order."""
-    name_texts: tuple[str, ...]
-    """The same as ``uri:``, ``dns:`` or ``ip:`` and their text."""
-    _by_kind: Mapping[type[x509.ExtensionType], x509.Extension[x509.ExtensionType]]
+    names: tuple[str, ...]
+    """Every subject alternative name as ``uri:``, ``dns:``, ``ip:`` or ``other:`` and its text, in order."""
+    uris: tuple[str, ...]
+    dns_names: tuple[str, ...]
+    scope: NameScope | None
+    """What an authority's name constraints permit, or None if it has none."""
+    _by_kind: Mapping[type, x509.Extension[x509.ExtensionType]]
 
     @classmethod
     def of(cls, certificate: x509.Certificate) -> Self:
         """Read a certificate; raises ``ValueError`` if it cannot be parsed."""
         extensions = tuple(certificate.extensions)
-        by_kind = {type(one.value): one for one in extensions}
-        found = by_kind.get(x509.SubjectAlternativeName)
-        names = tuple(cast("x509.SubjectAlternativeName", found.value)) if found else ()
+        by_kind: dict[type, x509.Extension[x509.ExtensionType]] = {type(one.value): one for one in extensions}
+        alternative = by_kind.get(x509.SubjectAlternativeName)
+        names = tuple(cast("x509.SubjectAlternativeName", alternative.value)) if alternative else ()
+        constraints = by_kind.get(x509.NameConstraints)
         return cls(
             certificate.subject,
             certificate.not_valid_before_utc,
             certificate.not_valid_after_utc,
             algorithm_of(certificate.public_key()),
             extensions,
-            names,
             tuple(map(_name_text, names)),
+            _values(names, x509.UniformResourceIdentifier),
+            _values(names, x509.DNSName),
+            _permitted(cast("x509.NameConstraints", constraints.value)) if constraints else None,
             by_kind,
         )
 
@@ -130,18 +136,6 @@ class Facts:
         """The subject key identifier, or None."""
         found = self.extension(x509.SubjectKeyIdentifier)
         return found.value.digest if found else None
-
-    @property
-    def scope(self) -> NameScope | None:
-        """What an authority's name constraints permit, or None if it has none."""
-        found = self.extension(x509.NameConstraints)
-        if found is None:
-            return None
-        permitted = found.value.permitted_subtrees or []
-        return NameScope(
-            tuple(one.value for one in permitted if isinstance(one, x509.UniformResourceIdentifier)),
-            tuple(one.value for one in permitted if isinstance(one, x509.DNSName)),
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,31 +290,43 @@ def _extensions(
     issuer_key_id = issuer.facts.key_identifier if issuer.facts else key_id.digest
     if issuer_key_id is None:
         raise ValueError(f"{issuer.authority} has no subject key identifier")
-    found: list[tuple[x509.ExtensionType, bool]] = [
-        (x509.BasicConstraints(ca=profile.is_ca, path_length=profile.path_length), True),
-        (_key_usage(profile.key_usages), True),
-        (key_id, False),
-        (x509.AuthorityKeyIdentifier(issuer_key_id, None, None), False),
+    found = [
+        _basic_constraints(profile.is_ca, profile.path_length),
+        _key_usage(profile.key_usages),
+        _extension(key_id, critical=False),
+        _extension(x509.AuthorityKeyIdentifier(issuer_key_id, None, None), critical=False),
     ]
     if profile.extended_key_usages:
-        found.append((_extended_key_usage(profile.extended_key_usages), False))
+        found.append(_extended_key_usage(profile.extended_key_usages))
     names = _names(request)
     if names:
         # RFC 5280, 4.2.1.6: critical if and only if the subject is empty
-        found.append((x509.SubjectAlternativeName(names), not request.common_name))
+        found.append(_extension(x509.SubjectAlternativeName(names), critical=not request.common_name))
     if request.scope is not None:
-        found.append((request.scope.extension(), True))
-    return [x509.Extension(value.oid, critical, value) for value, critical in found]
+        found.append(_extension(request.scope.extension(), critical=True))
+    return found
+
+
+def _extension(value: x509.ExtensionType, *, critical: bool) -> x509.Extension[x509.ExtensionType]:
+    return x509.Extension(value.oid, critical, value)
+
+
+# What follows from a profile is made once.
 
 
 @lru_cache(maxsize=16)
-def _key_usage(usages: tuple[str, ...]) -> x509.KeyUsage:
-    return x509.KeyUsage(**{usage: usage in usages for usage in _USAGES})
+def _basic_constraints(is_ca: bool, path_length: int | None) -> x509.Extension[x509.ExtensionType]:
+    return _extension(x509.BasicConstraints(is_ca, path_length), critical=True)
 
 
 @lru_cache(maxsize=16)
-def _extended_key_usage(usages: tuple[str, ...]) -> x509.ExtendedKeyUsage:
-    return x509.ExtendedKeyUsage([EKU_OIDS[usage] for usage in usages])
+def _key_usage(usages: tuple[str, ...]) -> x509.Extension[x509.ExtensionType]:
+    return _extension(x509.KeyUsage(**{usage: usage in usages for usage in _USAGES}), critical=True)
+
+
+@lru_cache(maxsize=16)
+def _extended_key_usage(usages: tuple[str, ...]) -> x509.Extension[x509.ExtensionType]:
+    return _extension(x509.ExtendedKeyUsage([EKU_OIDS[usage] for usage in usages]), critical=False)
 
 
 def _names(request: CertificateRequest) -> list[x509.GeneralName]:
@@ -358,17 +364,21 @@ def assemble(tbs: bytes, algorithm: bytes, signature: bytes) -> bytes:
 
 def names_of(certificate: x509.Certificate) -> tuple[str, ...]:
     """Every subject alternative name as ``uri:``, ``dns:`` or ``ip:`` and its text, in order."""
-    return Facts.of(certificate).name_texts
+    return Facts.of(certificate).names
 
 
 def _name_text(name: x509.GeneralName) -> str:
-    if isinstance(name, x509.UniformResourceIdentifier):
-        return f"uri:{name.value}"
-    if isinstance(name, x509.DNSName):
-        return f"dns:{name.value}"
-    if isinstance(name, x509.IPAddress):
-        return f"ip:{name.value}"
-    return f"other:{type(name).__name__}"
+    kind = _NAME_KINDS.get(type(name))
+    return f"{kind}:{name.value}" if kind else f"other:{type(name).__name__}"
+
+
+def _values(names: Iterable[x509.GeneralName], kind: type[x509.GeneralName]) -> tuple[str, ...]:
+    return tuple(str(one.value) for one in names if type(one) is kind)
+
+
+def _permitted(constraints: x509.NameConstraints) -> NameScope:
+    permitted = constraints.permitted_subtrees or []
+    return NameScope(_values(permitted, x509.UniformResourceIdentifier), _values(permitted, x509.DNSName))
 
 
 def scope_of(certificate: x509.Certificate) -> NameScope | None:

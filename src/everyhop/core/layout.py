@@ -7,7 +7,7 @@ stated on both ends.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 from everyhop.core import placeholders
@@ -89,7 +89,7 @@ class _Layout:
         return Plan(
             nodes=tuple(node for node in nodes if node.listeners),
             apps=tuple(self.app(name) for name in self.start_order()),
-            hops=tuple(self.hop(hop) for hop in self.topology.hops()),
+            hops=tuple(self.hop(hop) for hop in in_travel_order(self.topology.hops())),
         )
 
     # --- nodes ----------------------------------------------------------------------------------------------------
@@ -263,6 +263,16 @@ class _Layout:
         """Where a caller's app finds a callee: its own proxy, or the callee itself on an exempt hop."""
         exempt = self.topology.posture(Hop(caller, callee)) is Posture.EXEMPT
         return self.listen(callee) if exempt else self.call(caller, callee)
+
+
+def in_travel_order(hops: Sequence[Hop]) -> list[Hop]:
+    """The hops as a request meets them: from the client inwards; what no request reaches comes last."""
+    depth = {CLIENT: 0}
+    for _ in hops:
+        for hop in hops:
+            if hop.caller in depth:
+                depth.setdefault(hop.callee, depth[hop.caller] + 1)
+    return sorted(hops, key=lambda hop: (depth.get(hop.caller, len(hops)), hop.caller, hop.callee))
 
 
 def edge_owner(topology: Topology) -> str:

@@ -87,17 +87,8 @@ def _check_key(draft: Draft, policy: IssuancePolicy) -> None:
         )
 
 
-def _split_names(draft: Draft) -> tuple[list[str], list[str]]:
-    """The URIs and the DNS names that stand in the draft."""
-    found = draft.facts.name_texts
-    return (
-        [name.removeprefix("uri:") for name in found if name.startswith("uri:")],
-        [name.removeprefix("dns:") for name in found if name.startswith("dns:")],
-    )
-
-
 def _authorise_service(draft: Draft, policy: IssuancePolicy) -> str:
-    uris, names = _split_names(draft)
+    uris, names = draft.facts.uris, draft.facts.dns_names
     grant = policy.identities.get(uris[0])
     if grant is None:
         raise _refusal(f"{uris[0]} is not a service of this topology", "add the service to everyhop.yaml and apply it")
@@ -113,7 +104,7 @@ def _authorise_service(draft: Draft, policy: IssuancePolicy) -> str:
 
 
 def _authorise_edge(draft: Draft, policy: IssuancePolicy) -> str:
-    _, names = _split_names(draft)
+    names = draft.facts.dns_names
     for name in names:
         if policy.hosts.get(name) != draft.request.owner:
             raise _refusal(
@@ -124,8 +115,8 @@ def _authorise_edge(draft: Draft, policy: IssuancePolicy) -> str:
 
 
 def _authorise_probe(draft: Draft, policy: IssuancePolicy) -> str:
-    uris, _ = _split_names(draft)
-    if draft.request.actor != SYSTEM or uris != [str(policy.probe_identity)]:
+    uris = draft.facts.uris
+    if draft.request.actor != SYSTEM or uris != (str(policy.probe_identity),):
         raise _refusal(
             f"{uris[0]} may not be used as a probe", f"only everyhop itself probes, as {policy.probe_identity}"
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from types import MappingProxyType
 
@@ -47,11 +47,13 @@ class Profile:
     signer: str = "intermediate"
     """``root``, ``intermediate`` or ``self``."""
     key_algorithms: tuple[KeyAlgorithm, ...] = ()
+    digest: str = field(init=False, compare=False)
+    """SHA-256 of the canonical JSON of all the above, as hexadecimal."""
 
-    @property
-    def digest(self) -> str:
-        """SHA-256 of the profile's canonical JSON, as hexadecimal."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+    def __post_init__(self) -> None:
+        """Take the digest once: it goes into every line of the journal."""
+        shape = {part.name: getattr(self, part.name) for part in fields(self) if part.init}
+        object.__setattr__(self, "digest", hashlib.sha256(json.dumps(shape, sort_keys=True).encode()).hexdigest())
 
 
 _CA_KEYS = tuple(KeyAlgorithm)

@@ -70,6 +70,12 @@ class _Node:
     refused: dict[str, Refusal] = field(default_factory=dict[str, Refusal])
     wanted_changed: asyncio.Event = field(default_factory=asyncio.Event)
 
+    def forget_refusals(self) -> None:
+        """Drop the refusals of what is not wanted any more: they are nobody's fault now."""
+        plan = self.target.plan
+        wanted = {*self.target.secrets, *(one.name for one in (*plan.listeners, *plan.upstreams))}
+        self.refused = {name: refusal for name, refusal in self.refused.items() if name in wanted}
+
 
 class Deployment:
     """The wanted state of all proxies on this host, and their answers."""
@@ -91,6 +97,7 @@ class Deployment:
             self.bell.set()
         elif node.target != target:
             node.target = target
+            node.forget_refusals()
             self._wake(node)
 
     def offer(self, node_name: str, material: Material) -> None:
@@ -105,6 +112,11 @@ class Deployment:
         node = self._nodes.pop(node_name, None)
         if node is not None:
             self._wake(node)
+
+    def keep_only(self, node_names: Iterable[str]) -> None:
+        """Forget every node but these."""
+        for name in self._nodes.keys() - set(node_names):
+            self.forget(name)
 
     def accepted(self, node_name: str, resource: str) -> str | None:
         """The version of a resource that a connected proxy acknowledged, or None."""
@@ -150,9 +162,9 @@ class Deployment:
     def connected(self, node_name: str) -> None:
         """A stream of this node began: what it has will be told by the stream, not remembered."""
         if node := self._nodes.get(node_name):
-            if not node.streams:
-                node.accepted.clear()
-                node.refused.clear()
+            # Also when a former stream has not ended yet: what that one told is not what this proxy has.
+            node.accepted.clear()
+            node.refused.clear()
             node.streams += 1
             self.bell.set()
 

@@ -19,10 +19,10 @@ from everyhop.core import policy as policies
 from everyhop.core.certificate import (
     Authorised,
     CertificateRequest,
+    Draft,
     Issuer,
     assemble,
     draft,
-    names_of,
     public_key_bytes,
     signature_algorithm,
 )
@@ -55,33 +55,39 @@ class Gate:
         self._random = random
         self._make_throw_away_key = throw_away_key
         self._throw_away_keys: dict[KeyAlgorithm, CertificateIssuerPrivateKeyTypes] = {}
+        self._signature_algorithms: dict[KeyAlgorithm, bytes] = {}
 
     async def issue(self, request: CertificateRequest, issuer: Issuer, policy: IssuancePolicy) -> Issuance:
         """Issue what ``request`` asks for, or return what this request id was issued before.
 
         Raises ``lint-refused`` or ``policy-refused`` (nothing remains but an audit entry), ``authority-unavailable``
-        if the issuer is out of its life, ``store-conflict`` if the request id stands for another key.
+        if the issuer is out of its life, ``store-conflict`` if the request id stands for another key, or was begun by
+        another authority and is not finished.
         """
         authorised = await self._authorise(request, issuer, policy)
         line = await self._journal(authorised)
         if line.serial != authorised.draft.copy.serial_number:
             _refuse_other_key(line, request)
-        return line if line.state is IssuanceState.ISSUED else await self._sign(line, issuer.key_id)
+        if line.state is IssuanceState.ISSUED:
+            return line
+        _refuse_other_issuer(line, issuer)
+        return await self._sign(line, issuer.key_id)
 
     async def recover(self, key_ids: dict[str, str]) -> Recovery:
         """Finish what a crash left open. ``key_ids`` maps authorities to their keys; an intent whose authority is gone
         or whose life is over is abandoned, every other is signed from its journaled bytes."""
         completed: list[str] = []
         abandoned: list[str] = []
-        for line in await self._store.issuances(state=IssuanceState.INTENDED):
-            key_id = key_ids.get(line.issuer)
-            if key_id is None or line.not_after <= self._clock.now():
-                reason = "its authority is not known here" if key_id is None else "its life was over before the restart"
-                await self._store.abandon(line.serial, reason, self._clock.now())
-                abandoned.append(line.request_id)
-            else:
-                await self._sign(line, key_id)
-                completed.append(line.request_id)
+        while lines := await self._store.issuances(state=IssuanceState.INTENDED):
+            for line in lines:
+                key_id = key_ids.get(line.issuer)
+                if key_id is None or line.not_after <= self._clock.now():
+                    reason = "its authority is unknown here" if key_id is None else "its life was over before a restart"
+                    await self._store.abandon(line.serial, reason, self._clock.now())
+                    abandoned.append(line.request_id)
+                else:
+                    await self._sign(line, key_id)
+                    completed.append(line.request_id)
         return Recovery(tuple(completed), tuple(abandoned))
 
     async def _authorise(self, request: CertificateRequest, issuer: Issuer, policy: IssuancePolicy) -> Authorised:
@@ -116,24 +122,38 @@ class Gate:
             profile_digest=request.profile.digest,
             subject=str(request.identity or request.common_name or request.dns_names[0]),
             owner=request.owner,
-            names=names_of(drafted.copy),
+            names=drafted.facts.names,
             tbs=drafted.tbs,
-            algorithm=signature_algorithm(drafted.copy),
+            algorithm=self._signature_algorithm(drafted),
             decision=authorised.decision,
-            not_before=drafted.copy.not_valid_before_utc,
-            not_after=drafted.copy.not_valid_after_utc,
+            not_before=drafted.facts.not_before,
+            not_after=drafted.facts.not_after,
             intended_at=self._clock.now(),
         )
         return await self._store.intend(intent)
 
     async def _sign(self, line: Issuance, key_id: str) -> Issuance:
-        signature = await self._keys.sign(key_id, line.tbs)
-        return await self._store.complete(line.serial, assemble(line.tbs, line.algorithm, signature), self._clock.now())
+        certificate = assemble(line.tbs, line.algorithm, await self._keys.sign(key_id, line.tbs))
+        try:
+            return await self._store.complete(line.serial, certificate, self._clock.now())
+        except EveryhopError as error:
+            # Somebody signed the same bytes at the same time. ML-DSA signatures differ (FIPS 204, 3.4): theirs stands.
+            finished = await self._store.issuance(serial=line.serial) if error.code.name == "store-conflict" else None
+            if finished is None or finished.state is not IssuanceState.ISSUED:
+                raise
+            return finished
 
     def _throw_away_key(self, algorithm: KeyAlgorithm) -> CertificateIssuerPrivateKeyTypes:
         if algorithm not in self._throw_away_keys:
             self._throw_away_keys[algorithm] = self._make_throw_away_key(algorithm)
         return self._throw_away_keys[algorithm]
+
+    def _signature_algorithm(self, drafted: Draft) -> bytes:
+        """The draft's AlgorithmIdentifier: it follows from the issuer's type of key alone, so one parse is enough."""
+        algorithm = drafted.issuer.algorithm
+        if algorithm not in self._signature_algorithms:
+            self._signature_algorithms[algorithm] = signature_algorithm(drafted.copy)
+        return self._signature_algorithms[algorithm]
 
     async def _audit(self, request: CertificateRequest, outcome: str, details: dict[str, str]) -> None:
         await self._store.audit(
@@ -171,6 +191,16 @@ def _refuse_dead(issuer: Issuer, now: datetime) -> None:
             "authority-unavailable",
             f"the clock shows {now:%Y-%m-%d %H:%M:%S} UTC, before the life of {issuer.authority} begins",
             hint="set the clock; if it is right, the authority was made under a wrong one: `everyhop rotate root`",
+        )
+
+
+def _refuse_other_issuer(line: Issuance, issuer: Issuer) -> None:
+    """Refuse to finish what another authority began: the journaled bytes name their signer."""
+    if line.issuer != issuer.authority:
+        raise EveryhopError(
+            "store-conflict",
+            f"the request {line.request_id} was begun under {line.issuer}, and {issuer.authority} signs now",
+            hint="it is finished at the next start; or use another request id",
         )
 
 

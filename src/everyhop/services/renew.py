@@ -94,6 +94,7 @@ class Renewer:
                 moved = moved or slot is None or fresh != slot.value
                 slots.append(fresh)
             await self._want(node, slots, bundle)
+        self._deployment.keep_only([node.name for node in tick.plan.nodes])
         planned = {f"{node.name}/{credential.name}" for node in tick.plan.nodes for credential in node.credentials}
         for key in stored.keys() - planned:
             await self._forget(tick, stored[key])
@@ -113,10 +114,7 @@ class Renewer:
         """A credential that is not planned any more: its record goes first, so that a crash leaves only a stray key."""
         slot = stored.value
         await self._store.delete(SLOTS.kind, slot.key, expect=stored.version, fence=tick.fence)
-        for held in (slot.current, slot.pending):
-            if held is not None:
-                self._revealed.pop(held.key_id, None)
-                await self._keys.destroy(held.key_id)
+        await self._forget_keys(replace(slot, current=None))
 
     # --- one slot -------------------------------------------------------------------------------------------------
 
@@ -195,11 +193,8 @@ class Renewer:
         slot = stored.value
         if seen is None or slot.pending is None or seen.serial != slot.pending.serial:
             return stored
-        former = slot.current
         closed = await self._save(tick, close_renewal(slot, seen, self._clock.now()), stored, f"by {seen.source}")
-        if former is not None and former.key_id != slot.pending.key_id:
-            self._revealed.pop(former.key_id, None)
-            await self._keys.destroy(former.key_id)
+        await self._forget_keys(closed.value)
         return closed
 
     async def _fail(self, tick: Tick, stored: Stored[Slot], fault: str) -> Stored[Slot]:
@@ -212,7 +207,17 @@ class Renewer:
             fault=fault[:500],
             pending=None,
         )
-        return await self._save(tick, failed, stored, fault)
+        saved = await self._save(tick, failed, stored, fault)
+        await self._forget_keys(failed)
+        return saved
+
+    async def _forget_keys(self, slot: Slot) -> None:
+        """Destroy every key of a slot but the one in use: also those of generations that never came to be served."""
+        in_use = slot.current.key_id if slot.current else ""
+        for key_id in await self._keys.ids():
+            if key_id.rpartition("@")[0] == _key_id(slot.key) and key_id != in_use:
+                self._revealed.pop(key_id, None)
+                await self._keys.destroy(key_id)
 
     async def _save(self, tick: Tick, slot: Slot, stored: Stored[Slot], why: str) -> Stored[Slot]:
         saved = await SLOTS.put(self._store, slot.key, slot, expect=stored.version, fence=tick.fence)
@@ -240,6 +245,7 @@ def _shape(credential: Credential) -> str:
 
 
 def _key_id(request_id: str) -> str:
+    """The key of a request; for a slot's name, what the keys of all its requests have before their ``@``."""
     return _LEAF + request_id.replace("*", "_")
 
 

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
+from http import HTTPStatus
 from itertools import pairwise
 
 from cryptography import x509
@@ -21,13 +22,16 @@ from everyhop.core.hop import Posture
 from everyhop.core.plan import CLIENT, EdgeRedirect, EdgeTls, HopPlan, Plan
 from everyhop.core.policy import SYSTEM, IssuancePolicy
 from everyhop.core.profile import PROFILES
-from everyhop.ports import ClientCredential, Handshake, Prober, Random
+from everyhop.errors import EveryhopError
+from everyhop.ports import ClientCredential, Handshake, Listen, Prober, Random, Sleep, Visitor, Wiretap
 from everyhop.services.establish import Authorities
 from everyhop.services.issue import Gate
 
 MintKey = Callable[[], tuple[bytes, bytes]]
 """Makes a key in memory: (SubjectPublicKeyInfo DER, PKCS#8 PEM)."""
 
+_PATIENCE = 150
+"""Tenths of a second to wait for bytes on every port: an idle hop speaks at its heartbeat."""
 _HTTP = b"GET / HTTP/1.1\r\nHost: everyhop\r\nConnection: close\r\n\r\n"
 
 
@@ -60,16 +64,24 @@ class Scanner:
         authorities: Authorities,
         random: Random,
         mint_key: MintKey,
+        listen: Listen,
+        visitor: Visitor,
+        sleep: Sleep,
     ) -> None:
-        """``mint_key`` makes the stranger's key."""
+        """``mint_key`` makes the stranger's key; ``listen`` captures ports; ``visitor`` comes in at the edge."""
         self._prober = prober
         self._gate = gate
         self._authorities = authorities
         self._random = random
         self._mint_key = mint_key
+        self._listen = listen
+        self._visitor = visitor
+        self._sleep = sleep
 
     async def scan(self, plan: Plan, policy: IssuancePolicy) -> AsyncIterator[Check]:
         """Check every hop, one after the other, yielding answers as they come."""
+        for check in await self._overheard(plan):
+            yield check
         stranger = await self._stranger(policy)
         for hop in plan.hops:
             if hop.posture is Posture.MTLS:
@@ -80,6 +92,47 @@ class Scanner:
                     yield check
             else:
                 yield Check(str(hop.hop), str(hop.posture), Verdict.NOT_APPLICABLE, hop.reason or "carried as it comes")
+
+    # --- what goes over the wire ----------------------------------------------------------------------------------
+
+    async def _overheard(self, plan: Plan) -> list[Check]:
+        """Send a marked request through the edge, and listen to every mTLS port meanwhile."""
+        hops = [hop for hop in plan.hops if hop.posture is Posture.MTLS]
+        marker = f"everyhop-check-{self._random.token()}"
+        checks: list[Check] = []
+        try:
+            async with self._listen({hop.address.port for hop in hops}) as tap:
+                checks += await self._visits(plan, marker)
+                for _ in range(_PATIENCE):
+                    if all(tap.port(hop.address.port).bytes_seen for hop in hops):
+                        break
+                    await self._sleep(0.1)
+        except EveryhopError as error:
+            return [*await self._visits(plan, marker), *(_unheard(hop, error) for hop in hops)]
+        return [*checks, *(_heard(hop, tap, marker) for hop in hops)]
+
+    async def _visits(self, plan: Plan, marker: str) -> list[Check]:
+        roots = await self._authorities.bundle((await self._authorities.trust()).value)
+        return [
+            await self._visit(hop, listener, host.host.replace("*", "any", 1), roots, marker)
+            for hop in plan.hops
+            if hop.hop.caller == CLIENT
+            for listener in plan.node(hop.node).listeners
+            if isinstance(listener, EdgeTls)
+            for host in listener.hosts
+            if host.credential
+        ]
+
+    async def _visit(self, hop: HopPlan, listener: EdgeTls, host: str, roots: str, marker: str) -> Check:
+        answer = await self._visitor.get(
+            listener.address, host, f"/?{marker}", roots=roots, headers={"x-everyhop-check": marker}
+        )
+        name = "a client that trusts the root is answered"
+        if not answer.status:
+            return Check(f"{hop.hop} ({host})", name, Verdict.FAIL, answer.fault)
+        good = answer.status < HTTPStatus.INTERNAL_SERVER_ERROR
+        verdict = Verdict.PASS if good else Verdict.FAIL
+        return Check(f"{hop.hop} ({host})", name, verdict, f"{answer.version}, HTTP status {answer.status}")
 
     # --- mTLS hops ------------------------------------------------------------------------------------------------
 
@@ -196,6 +249,28 @@ class Scanner:
         )
         line = await self._gate.issue(request, signer.issuer(), policy)
         return ClientCredential((pem(line.certificate or b"") + signer.certificate).encode(), key)
+
+
+def _heard(hop: HopPlan, tap: Wiretap, marker: str) -> Check:
+    traffic = tap.port(hop.address.port)
+    name = "only TLS records on the wire"
+    if not traffic.bytes_seen or not tap.complete:
+        return Check(
+            str(hop.hop), name, Verdict.UNKNOWN, "nothing was captured" if tap.complete else "packets were lost"
+        )
+    if not traffic.is_tls or tap.contains(marker.encode()):
+        return Check(str(hop.hop), name, Verdict.FAIL, f"plaintext among {traffic.bytes_seen} bytes")
+    return Check(
+        str(hop.hop),
+        name,
+        Verdict.PASS,
+        f"{traffic.bytes_seen} bytes captured, all in TLS records, the request not among",
+    )
+
+
+def _unheard(hop: HopPlan, error: EveryhopError) -> Check:
+    """Capturing needs a privilege; the other checks of the port stand without it."""
+    return Check(str(hop.hop), "only TLS records on the wire", Verdict.NOT_APPLICABLE, error.message)
 
 
 def _version(hop: str, answer: Handshake) -> Check:

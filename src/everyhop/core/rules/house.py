@@ -55,13 +55,12 @@ def _extended_usage(draft: Draft) -> str:
 
 
 def _name_kinds_of_profile(draft: Draft) -> str:
-    profile, found = draft.request.profile, draft.facts.names
-    dns = any(isinstance(one, x509.DNSName) for one in found)
-    if dns and not profile.allows_dns:
+    profile, facts = draft.request.profile, draft.facts
+    if facts.dns_names and not profile.allows_dns:
         return f"profile {profile.name} carries no DNS names"
-    if not dns and profile.needs_dns:
+    if not facts.dns_names and profile.needs_dns:
         return f"profile {profile.name} needs a DNS name"
-    return "addresses are not issued" if any(isinstance(one, x509.IPAddress) for one in found) else ""
+    return "addresses are not issued" if any(name.startswith("ip:") for name in facts.names) else ""
 
 
 def _within_issuer_scope(draft: Draft) -> str:
@@ -71,16 +70,17 @@ def _within_issuer_scope(draft: Draft) -> str:
     scope = issuer.scope
     if scope is None:
         return "issuer has no name constraints"
-    for one in draft.facts.names:
-        outside = (
-            (isinstance(one, x509.DNSName) and not scope.covers_dns(one.value))
-            or (isinstance(one, x509.UniformResourceIdentifier) and one.value.split("/")[2] not in scope.uri_hosts)
-            or isinstance(one, x509.IPAddress)
-        )
-        if outside:
-            return f"{one.value} lies outside of the issuer's name constraints"
+    outside = [name for name in draft.facts.dns_names if not scope.covers_dns(name)]
+    outside += [uri for uri in draft.facts.uris if _host(uri) not in scope.uri_hosts]
+    outside += [name.removeprefix("ip:") for name in draft.facts.names if name.startswith("ip:")]
+    if outside:
+        return f"{outside[0]} lies outside of the issuer's name constraints"
     own = draft.request.scope
     return "authority's scope is wider than its issuer's" if own is not None and not scope.covers(own) else ""
+
+
+def _host(uri: str) -> str:
+    return uri.partition("://")[2].partition("/")[0]
 
 
 def _constrained_authority(draft: Draft) -> str:

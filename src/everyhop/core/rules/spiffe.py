@@ -9,12 +9,8 @@ from everyhop.core.identity import SpiffeId
 from everyhop.core.rules.base import Rule
 
 
-def _uris(draft: Draft) -> list[str]:
-    return [one.value for one in draft.facts.names if isinstance(one, x509.UniformResourceIdentifier)]
-
-
 def _one_uri(draft: Draft) -> str:
-    profile, found = draft.request.profile, _uris(draft)
+    profile, found = draft.request.profile, draft.facts.uris
     if profile.needs_identity and len(found) != 1:
         return f"expected exactly one URI name, found {len(found)}"
     if not profile.allows_identity and found:
@@ -23,7 +19,7 @@ def _one_uri(draft: Draft) -> str:
 
 
 def _identity_syntax(draft: Draft) -> str:
-    for uri in _uris(draft):
+    for uri in draft.facts.uris:
         try:
             SpiffeId.parse(uri)
         except ValueError as error:
@@ -32,7 +28,7 @@ def _identity_syntax(draft: Draft) -> str:
 
 
 def _leaf_usage(draft: Draft) -> str:
-    if not _uris(draft) or draft.request.profile.is_ca:
+    if not draft.facts.uris or draft.request.profile.is_ca:
         return ""
     usage = draft.facts.extension(x509.KeyUsage)
     if usage is None or not usage.critical or not usage.value.digital_signature:

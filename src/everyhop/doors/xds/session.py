@@ -17,6 +17,8 @@ from everyhop.doors.xds.translate import Resource
 _ORDER = (CLUSTER, SECRET, LISTENER)
 """What a listener needs comes first."""
 _WILDCARD = frozenset({CLUSTER, LISTENER})
+_UNSURE = ""
+"""The version of what a proxy may have, after a refusal: it equals no version that is wanted."""
 Key = tuple[str, str]
 
 
@@ -65,36 +67,54 @@ class Session:
         for name, version in request.initial_resource_versions.items():
             self.has[request.type_url, name] = version
             answers.append(Answer(request.type_url, name, version))
-        names = set(request.resource_names_subscribe)
-        if request.type_url in _WILDCARD and not kind.asked and not names - {"*"}:
-            kind.wildcard = True
-        kind.asked = True
-        kind.subscribed |= names - {"*"}
-        for name in request.resource_names_unsubscribe:
-            kind.subscribed.discard(name)
-            self.has.pop((request.type_url, name), None)
         if request.response_nonce and kind.in_flight and kind.in_flight.nonce == request.response_nonce:
             fault = request.error_detail.message if request.HasField("error_detail") else ""
             answers += self._settle(kind, kind.in_flight, fault)
+        self._unsubscribe(kind, request)
+        self._subscribe(kind, request)
         return answers
+
+    def _subscribe(self, kind: _Type, request: DeltaRequest) -> None:
+        names = set(request.resource_names_subscribe)
+        if request.type_url in _WILDCARD and ("*" in names or not (kind.asked or names)):
+            kind.wildcard = True
+        kind.asked = True
+        kind.subscribed |= names - {"*"}
+        for name in names - set(request.initial_resource_versions):
+            # Whoever asks again has forgotten: a listener that is replaced drops its secrets and asks in one request.
+            self.has.pop((request.type_url, name), None)
+
+    def _unsubscribe(self, kind: _Type, request: DeltaRequest) -> None:
+        for name in request.resource_names_unsubscribe:
+            if name == "*":
+                kind.wildcard = False
+            kind.subscribed.discard(name)
+            self.has.pop((request.type_url, name), None)
 
     def _settle(self, kind: _Type, push: Push, fault: str) -> list[Answer]:
         kind.in_flight = None
-        if not fault:
-            for resource in push.resources:
-                self.has[push.type_url, resource.name] = resource.version
-                self.refused.pop((push.type_url, resource.name), None)
-            for name in push.removed:
-                self.has.pop((push.type_url, name), None)
-            return [Answer(push.type_url, one.name, one.version) for one in push.resources]
+        if fault:
+            return self._settle_refused(kind, push, fault)
+        for resource in push.resources:
+            self.has[push.type_url, resource.name] = resource.version
+            self.refused.pop((push.type_url, resource.name), None)
+        for name in push.removed:
+            self.has.pop((push.type_url, name), None)
+        return [Answer(push.type_url, one.name, one.version) for one in push.resources]
+
+    def _settle_refused(self, kind: _Type, push: Push, fault: str) -> list[Answer]:
         kind.one_by_one = True
+        for resource in push.resources:
+            # Envoy takes what it can of a response that it refuses, and a refused update leaves the former version or
+            # spoils it. So whatever good version is wanted next is sent again, and if none is, it is removed.
+            self.has[push.type_url, resource.name] = _UNSURE
+        if not push.resources:
+            for name in push.removed:
+                self.has.pop((push.type_url, name), None)  # asking again would never end
         if len(push.resources) != 1:
             return []  # who is to blame shows when each is sent alone
         (resource,) = push.resources
-        key = (push.type_url, resource.name)
-        self.refused[key] = resource.version
-        # The proxy's state of this resource is spoilt: whatever good version is wanted next must be sent again.
-        self.has.pop(key, None)
+        self.refused[push.type_url, resource.name] = resource.version
         return [Answer(push.type_url, resource.name, resource.version, fault)]
 
     def next(self, wanted: Mapping[Key, Resource]) -> Push | None:
@@ -117,8 +137,6 @@ class Session:
                 if kind.wildcard and kind_url == type_url and (kind_url, name) not in wanted
             )
             if not due and not gone:
-                if not kind.one_by_one:
-                    continue
                 kind.one_by_one = False
                 continue
             if type_url == SECRET or kind.one_by_one:

@@ -41,9 +41,14 @@ class SystemRandom:
 
 
 def free_address(taken: Collection[Address]) -> Address:
-    """A loopback address that nobody listens on and that is not in ``taken``; raises ``address-in-use``."""
+    """A loopback address that nobody listens on and that is not in ``taken``; raises ``address-in-use``.
+
+    The search begins anywhere in the range: the ports of a mesh that is down, or that starts at this very moment, look
+    free, and two meshes that both begin at the first port would meet on it.
+    """
     ports = {address.port for address in taken}
-    for port in _PORTS:
+    begin = random.randrange(len(_PORTS))  # noqa: S311  # no secret
+    for port in (*_PORTS[begin:], *_PORTS[:begin]):
         if port not in ports and is_free(Address("127.0.0.1", port)):
             return Address("127.0.0.1", port)
     raise EveryhopError(

@@ -77,6 +77,12 @@ def request(
         )
 
 
+def callers(headers: Mapping[str, list[str]]) -> list[str]:
+    """The identities in what an app was told about its caller (x-forwarded-client-cert)."""
+    elements = [part for value in headers.get("x-forwarded-client-cert", []) for part in value.split(";")]
+    return [part.removeprefix("URI=") for element in elements for part in element.split(",") if part.startswith("URI=")]
+
+
 def handshake(
     address: Address,
     *,

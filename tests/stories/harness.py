@@ -136,6 +136,12 @@ class Everyhop:
         self.process.kill()
         self.process.wait()
 
+    def kill_process(self, name: str) -> int:
+        """SIGKILL to one of the processes that everyhop has started; its pid."""
+        pid = self.processes()[name]
+        os.kill(pid, signal.SIGKILL)
+        return pid
+
     def died(self, *, seconds: float = 60.0) -> None:
         """Wait until it has killed itself."""
         assert self.process is not None

@@ -64,6 +64,13 @@ class Small(Everyhop):
         text = SMALL.replace("$spare\n", SPARE if spare else "").replace("$policy\n", lines)
         super().__init__(filled(text, https=self.https, domain=domain))
 
+    def change(self, before: str, after: str) -> None:
+        """Apply the topology with a piece of its text replaced."""
+        text = self.file.read_text()
+        assert before in text
+        self.file.write_text(filled(text.replace(before, after)))
+        self.run("apply", str(self.file))
+
     def get(self, path: str = "/ask/hello") -> Answer:
         """A request through every hop, on new connections, with the roots that are published now."""
         return request(self.https, HOST, path, roots=self.roots)

@@ -10,11 +10,12 @@ from __future__ import annotations
 import sys
 import traceback
 from collections.abc import Sequence
+from typing import Any
 
 import click
 
 from everyhop import __version__
-from everyhop.cli.context import Context, pass_context
+from everyhop.cli.context import Context
 from everyhop.cli.look import certs, check, explain, hops, status, trust
 from everyhop.cli.rotate import rotate
 from everyhop.cli.run import apply_command, down, logs, up
@@ -36,12 +37,13 @@ Exit statuses: 0 well, 1 something falls short, 2 wrong usage, 3 not available (
 class _Group(click.Group):
     """Translates our errors to a message, a hint and an exit status, once."""
 
-    def main(self, *arguments: object, **options: object) -> object:  # type: ignore[override]
+    def main(self, args: Sequence[str] | None = None, *arguments: Any, **options: Any) -> Any:
         """Run a command; never lets a traceback of a known error reach the user."""
+        as_json = "--json" in (sys.argv if args is None else args)
         try:
-            return super().main(*arguments, **options)  # type: ignore[arg-type]
+            return super().main(args, *arguments, **options)
         except EveryhopError as error:
-            Context.show_error(error, as_json="--json" in sys.argv)
+            Context.show_error(error, as_json=as_json)
             sys.exit(error.code.exit_status)
         except Exception as error:  # noqa: BLE001  # the last line of defence: say that it is ours, and show all of it
             traceback.print_exc()
@@ -50,7 +52,7 @@ class _Group(click.Group):
                 f"a fault of everyhop itself: {type(error).__name__}",
                 hint="please report what stands above",
             )
-            Context.show_error(fault, as_json="--json" in sys.argv)
+            Context.show_error(fault, as_json=as_json)
             sys.exit(ExitStatus.INTERNAL)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -98,4 +100,4 @@ def completion(shell: str) -> None:
         click.echo(found(main, {}, "everyhop", "_EVERYHOP_COMPLETE").source())
 
 
-__all__: Sequence[str] = ["ExitStatus", "main", "pass_context"]
+__all__ = ["main"]

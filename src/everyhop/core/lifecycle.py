@@ -106,6 +106,8 @@ class RotationState(StrEnum):
     """Nothing under the old authority is served; the old root is taken out of every bundle."""
     DONE = "done"
     """Every proxy acknowledged the bundle without the old root."""
+    GIVEN_UP = "given up"
+    """The new authority grew old, or too narrow, before it was in use everywhere: another rotation takes over."""
 
 
 class RotationEvent(StrEnum):
@@ -117,6 +119,7 @@ class RotationEvent(StrEnum):
     OVERLAP_OVER = "overlap over"
     ALL_SERVE_NEW = "all seen serving the new"
     ALL_DROPPED_OLD = "all acknowledged without the old"
+    OUTLIVED = "outlived"
 
 
 _R, _RE = RotationState, RotationEvent
@@ -124,7 +127,7 @@ ROTATION: StateTable[RotationState, RotationEvent] = StateTable(
     name="rotation",
     purpose="the change of an intermediate or a root, without a failed request",
     initial=_R.CREATING,
-    final=frozenset({_R.DONE}),
+    final=frozenset({_R.DONE, _R.GIVEN_UP}),
     transitions=MappingProxyType(
         {
             (_R.CREATING, _RE.ROOT_CREATED): _R.DISTRIBUTING,
@@ -133,6 +136,10 @@ ROTATION: StateTable[RotationState, RotationEvent] = StateTable(
             (_R.OVERLAPPING, _RE.OVERLAP_OVER): _R.REISSUING,
             (_R.REISSUING, _RE.ALL_SERVE_NEW): _R.RETIRING,
             (_R.RETIRING, _RE.ALL_DROPPED_OLD): _R.DONE,
+            **{
+                (state, _RE.OUTLIVED): _R.GIVEN_UP
+                for state in (_R.CREATING, _R.DISTRIBUTING, _R.OVERLAPPING, _R.REISSUING, _R.RETIRING)
+            },
         }
     ),
 )
@@ -256,7 +263,8 @@ def renewal_decision(slot: Slot, shape: str, signer: str, now: datetime) -> tupl
     if slot.state is CredentialState.ISSUING:
         return Decision.CONTINUE, "issuing"
     if slot.state is CredentialState.FAILED:
-        if slot.retry_at is None or now >= slot.retry_at:
+        # Before `since` the clock has gone back: a moment to retry at that lies far ahead says nothing then.
+        if slot.retry_at is None or not slot.since <= now < slot.retry_at:
             return Decision.ISSUE, f"retry {slot.attempts} after: {slot.fault}"
         return Decision.WAIT, f"retry at {slot.retry_at.isoformat(timespec='seconds')}"
     if held is None:

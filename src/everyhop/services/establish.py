@@ -51,6 +51,8 @@ class Authorities:
 
     async def make_root(self, name: str, policy: IssuancePolicy, fence: Lease | None = None) -> Authority:
         """Make a root that signs itself, or return the one that exists under this name."""
+        if known := await AUTHORITIES.get(self._store, name):
+            return known.value
         algorithm = policy.authority_key
         public_key = await self._keys.generate(name, algorithm, KeyPurpose.ROOT)
         issuer = Issuer(name, name, algorithm)
@@ -62,6 +64,8 @@ class Authorities:
         self, name: str, root: Authority, policy: IssuancePolicy, fence: Lease | None = None
     ) -> Authority:
         """Make an intermediate under ``root``, or return the one that exists under this name."""
+        if known := await AUTHORITIES.get(self._store, name):
+            return known.value
         algorithm = policy.authority_key
         public_key = await self._keys.generate(name, algorithm, KeyPurpose.ISSUER)
         request = _request(name, "intermediate", public_key, policy)
@@ -129,16 +133,20 @@ async def next_name(store: Store, kind: str) -> str:
     return f"{kind}-{max((int(one.name.rpartition('-')[2]) for one in found), default=0) + 1}"
 
 
-def authority_due(authority: Authority, scope: NameScope, now: datetime) -> str:
-    """Why an authority should be replaced now, or an empty string: half of its life is over, or the topology has names
-    that it may not vouch for.
+def authority_unfit(authority: Authority, scope: NameScope, now: datetime) -> str:
+    """Why an authority cannot do its work, or an empty string: its life is over, or the topology has names that it may
+    not vouch for.
 
     A clock that stands before its life is no reason: a machine that boots without the right time must not throw its
     root away. The gate refuses to sign until the clock is right.
     """
     if now >= authority.not_after:
         return "it has expired"
-    if now - authority.not_before >= (authority.not_after - authority.not_before) / 2:
-        return "half of its life is over"
     own = scope_of(authority.x509)
     return "" if own is None or own.covers(scope) else "the topology has names outside of its name constraints"
+
+
+def authority_due(authority: Authority, scope: NameScope, now: datetime) -> str:
+    """Why an authority should be replaced now, or an empty string: it is unfit, or half of its life is over."""
+    aged = now - authority.not_before >= (authority.not_after - authority.not_before) / 2
+    return authority_unfit(authority, scope, now) or ("half of its life is over" if aged else "")

@@ -18,7 +18,7 @@ from everyhop.core.plan import TRUST_BUNDLE
 from everyhop.errors import EveryhopError
 from everyhop.ports import AuditEntry, Clock, Event, Reporter, Store
 from everyhop.services.deploy import BundleMaterial, Deployment
-from everyhop.services.establish import Authorities, authority_due, next_name
+from everyhop.services.establish import Authorities, authority_due, authority_unfit, next_name
 from everyhop.services.records import ROTATIONS, SLOTS, TRUST, TRUST_KEY, Stored
 from everyhop.services.renew import Tick, behind
 
@@ -99,25 +99,30 @@ class Rotator:
         return moved
 
     async def start_due(self, overlap: timedelta, scope: NameScope) -> Rotation | None:
-        """Start the rotation that an authority's age or the topology's names call for, unless one is under way. The
-        root comes first: a new root brings a new intermediate with it."""
+        """Start the rotation that an authority's age or the topology's names call for, unless one is under way.
+
+        The root comes first: a new root brings a new intermediate with it. But while nothing can be signed at all, the
+        quickest repair does: a new intermediate, if the root can sign one, and no overlap, since nobody is served.
+        """
         if any(not one.value.finished for one in await ROTATIONS.all(self._store)):
             return None
         trust, now = (await self._authorities.trust()).value, self._clock.now()
         signer = await self._authorities.get(trust.signer)
-        for kind, authority in (("root", await self._authorities.get(signer.parent)), ("intermediate", signer)):
-            why = authority_due(authority, scope, now)
-            if why:
-                dead = authority.not_after <= now
-                return await request_rotation(
-                    self._store,
-                    kind,
-                    reason=f"{authority.name}: {why}",
-                    actor="everyhop",
-                    overlap=timedelta(0) if dead else overlap,
-                    now=now,
-                )
-        return None
+        root = await self._authorities.get(signer.parent)
+        dead = signer.not_after <= now
+        kind, authority, why = "root", root, authority_due(root, scope, now)
+        if not why or (dead and not authority_unfit(root, scope, now)):
+            kind, authority, why = "intermediate", signer, authority_due(signer, scope, now)
+        if not why:
+            return None
+        return await request_rotation(
+            self._store,
+            kind,
+            reason=f"{authority.name}: {why}",
+            actor="everyhop",
+            overlap=timedelta(0) if dead else overlap,
+            now=now,
+        )
 
     async def _advance(self, tick: Tick, stored: Stored[Rotation]) -> Stored[Rotation] | None:
         steps = {
@@ -127,12 +132,30 @@ class Rotator:
             RotationState.REISSUING: self._reissue,
             RotationState.RETIRING: self._retire,
         }
+        if why := await self._outlived(tick, stored.value):
+            return await self._save(tick, stored.value.moved(RotationEvent.OUTLIVED, self._clock.now(), why), stored)
         event, proof = await steps[stored.value.state](tick, stored.value)
         if event is None:
             if stored.value.progress != proof:
                 await self._save(tick, replace(stored.value, progress=proof), stored)
             return None
         return await self._save(tick, stored.value.moved(event, self._clock.now(), proof), stored)
+
+    async def _outlived(self, tick: Tick, rotation: Rotation) -> str:
+        """Why a rotation can bring nothing any more, or an empty string.
+
+        A machine may sleep, a proxy may be down for months, a topology may name new hosts meanwhile. If the rotation
+        under way cannot end well, it must not keep the one from beginning that can.
+        """
+        known = {one.name: one for one in await self._authorities.all()}
+        signer = known[(await self._authorities.trust()).value.signer]
+        fresh = known.get(rotation.new_intermediate) or known.get(rotation.new_root)
+        if fresh is None:
+            fresh = known[signer.parent] if rotation.kind == "intermediate" else None
+        signs = rotation.state in (RotationState.REISSUING, RotationState.RETIRING)
+        judge = authority_due if signs else authority_unfit
+        why = judge(fresh, tick.policy.scope, self._clock.now()) if fresh else ""
+        return f"{fresh.name}: {why}" if fresh and why else ""
 
     # --- steps: each may be repeated, each says what it waits for -------------------------------------------------
 

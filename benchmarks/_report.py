@@ -121,7 +121,8 @@ def figure(value: Cell) -> str:
         return value if isinstance(value, str) else "-"
     if isinstance(value, int) or abs(value) >= 1000:
         return f"{value:,.0f}"
-    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+    digits = next(digits for digits, least in enumerate((100, 10, 1, 0)) if abs(value) >= least)
+    return f"{value:.{digits}f}"
 
 
 def machine(load_before: float) -> dict[str, Cell]:

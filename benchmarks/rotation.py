@@ -296,8 +296,8 @@ def tell(report: Report, phases: Sequence[Phase], requests: Sequence[Request]) -
     for phase in phases:
         inside = [one for one in requests if phase.holds(one)]
         good = {
-            kind: [one.seconds * 1e3 for one in inside if one.kind == kind and not one.fault]
-            for kind in ("fresh", "kept")
+            "fresh": [one.seconds * 1e3 for one in inside if one.kind == "fresh" and not one.fault],
+            "kept": [one.seconds * 1e3 for one in inside if one.kind != "fresh" and not one.fault],
         }
         rows.append(
             (
@@ -357,6 +357,8 @@ async def measure(report: Report, options: argparse.Namespace) -> None:
         report.note(f"{count} x {fault}")
     for fault in faults:
         report.note(fault)
+    reopened = len([one for one in requests if one.kind == "reopened"])
+    report.note(f"the kept connection was ended by the edge between two requests {reopened} times and opened again")
     wanted = (options.rotations + 2) * len([1 for node in found[1].nodes for _ in node.credentials])
     report.target("failed requests", len([one for one in requests if one.fault]), 0, at_least=False)
     report.target("renewals seen on the wire", len(done), wanted, at_least=True)

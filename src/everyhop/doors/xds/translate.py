@@ -239,8 +239,8 @@ def _listener(plan: NodePlan, listener: Inbound | Outbound | EdgeTls | EdgeRedir
         "address": _address(listener.address),
         "stat_prefix": listener.name,
         "per_connection_buffer_limit_bytes": 1 << 15 if isinstance(listener, EdgeTls | EdgeRedirect) else 1 << 20,
-        # With SO_REUSEPORT, Envoy's default, another mesh of this user could listen on the same port without a word, and
-        # the kernel would deal out connections between the two. One worker needs no second socket.
+        # With SO_REUSEPORT, Envoy's default, another mesh of this user could listen on the same port without a word,
+        # and the kernel would deal out connections between the two. One worker needs no second socket.
         "enable_reuse_port": False,
     }
     if isinstance(listener, Inbound):

@@ -110,7 +110,10 @@ def up(home: Path, topology: str, *, patience: float = 120.0) -> Generator[Mesh]
             command, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, cwd=ROOT, start_new_session=True
         )
         try:
-            wait(lambda: _is_ready(process, home), patience, "the mesh to be ready")
+            try:
+                wait(lambda: _is_ready(process, home), patience, "the mesh to be ready")
+            except RuntimeError as error:
+                raise RuntimeError(f"{error}; everyhop said:\n{(home / 'up.log').read_text()[-2000:]}") from error
             yield Mesh(data, process.pid)
         finally:
             if process.poll() is None:
@@ -124,7 +127,7 @@ def up(home: Path, topology: str, *, patience: float = 120.0) -> Generator[Mesh]
 
 def _is_ready(process: subprocess.Popen[bytes], home: Path) -> bool:
     if process.poll() is not None:
-        raise RuntimeError(f"everyhop ended:\n{(home / 'up.log').read_text()[-2000:]}")
+        raise RuntimeError(f"everyhop ended with status {process.returncode}")
     return "Every hop is encrypted." in (home / "up.log").read_text(errors="replace")
 
 

@@ -340,12 +340,13 @@ def tell_times(report: Report, done: Sequence[Renewal], requests: Sequence[Reque
 async def measure(report: Report, options: argparse.Namespace) -> None:
     """Bring it up, load it, rotate, look, tell."""
     scene = shop_scene() if options.shop else small_scene()
+    rate = options.rate or (10 if options.shop else 30)
     with _mesh.folder() as home, _mesh.up(home, scene.topology) as mesh:
         async with mesh.workspace.store() as store:
             found = await planned(store, str(mesh.data))
             if found is None:
                 raise RuntimeError("there is no plan")
-            with load(mesh, scene, home, options.clients, options.rate) as records:
+            with load(mesh, scene, home, options.clients, rate) as records:
                 await asyncio.to_thread(_mesh.wait, lambda: len(records()) > 20, 30.0, "the clients to begin")
                 phases = await story(mesh, store, options.rotations, options.calm)
             requests = [one for one in records() if phases[0].begin <= one.at < phases[-1].end]
@@ -373,7 +374,7 @@ async def measure(report: Report, options: argparse.Namespace) -> None:
 def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rotations", type=int, default=50, help="leaf rotations, each of every certificate")
     parser.add_argument("--clients", type=int, default=3, help="client processes that open a connection each request")
-    parser.add_argument("--rate", type=float, default=30, help="requests a second of each client")
+    parser.add_argument("--rate", type=float, help="requests a second of each client (default: 30; the shop 10)")
     parser.add_argument("--calm", type=float, default=8, help="seconds of load before and after the rotations")
     parser.add_argument("--shop", action="store_true", help="the shop of the examples, with PostgreSQL")
 

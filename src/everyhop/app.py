@@ -7,6 +7,7 @@ its keys, its lock. Many commands open the store alone and work beside the runni
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
@@ -21,7 +22,7 @@ from everyhop.core.layout import issuance_policy
 from everyhop.core.profile import KeyAlgorithm
 from everyhop.doors.xds.server import XdsServer
 from everyhop.drivers.host.lock import InstanceLock, holder
-from everyhop.drivers.host.machine import SystemClock, SystemRandom, free_address
+from everyhop.drivers.host.machine import SystemClock, SystemRandom, free_address, is_free
 from everyhop.drivers.keys.algorithms import make, public_bytes
 from everyhop.drivers.keys.file import FileKeys
 from everyhop.drivers.keys.seal import SealSource
@@ -32,7 +33,7 @@ from everyhop.drivers.probes.visit import HttpsVisitor
 from everyhop.drivers.runners.local import LocalRunner
 from everyhop.drivers.store.sqlite import SqliteStore
 from everyhop.errors import EveryhopError
-from everyhop.ports import Document, Keys, Reporter, Runner, Store
+from everyhop.ports import Document, Event, Keys, Reporter, Runner, Store
 from everyhop.services.apply import apply, planned
 from everyhop.services.observe import PROBE_SOURCE
 from everyhop.services.operate import Mesh, Outside
@@ -53,6 +54,12 @@ class Workspace:
     def prepare(self) -> None:
         """Make the directory, for this user only; raises ``store-unavailable`` if that cannot be done."""
         try:
+            if self.data.is_dir() and not self.exists and any(one.name != "run" for one in self.data.iterdir()):
+                raise EveryhopError(
+                    "store-unavailable",
+                    f"expected an empty directory or one of everyhop, got {self.data} with other files in it",
+                    hint="name a directory of its own with --data",
+                )
             for folder in reversed([self.data, *self.data.parents]):
                 if not folder.exists():
                     folder.mkdir(mode=0o700)
@@ -81,8 +88,8 @@ class Workspace:
 
     @property
     def exists(self) -> bool:
-        """True once something was applied here."""
-        return (self.data / "everyhop.db").exists()
+        """True if the directory is one of everyhop's."""
+        return (self.data / "everyhop.db").exists() or (self.data / "everyhop.lock").exists()
 
     @asynccontextmanager
     async def store(self) -> AsyncGenerator[Store]:
@@ -144,7 +151,7 @@ async def run(
     report: Reporter,
     beside: Callable[[Running], asyncio.Future[None] | None] | None = None,
 ) -> None:
-    """Apply a topology and make it true until SIGINT or SIGTERM; then end what was started.
+    """Apply a topology and make it true until SIGINT, SIGTERM or SIGHUP; then end what was started.
 
     ``beside`` is called once the mesh begins, with a handle to it. Raises ``already-running``, ``topology-invalid``
     and whatever else keeps it from beginning; a data directory that is in use is not touched.
@@ -169,8 +176,9 @@ async def run(
                 prober=WireProber(clock, source=PROBE_SOURCE),
                 throw_away_key=make,
                 free_address=free_address,
+                is_free=is_free,
                 publish_bundle=lambda roots: publish(workspace.bundle_file, roots),
-                report=report,
+                report=_undisturbed(report),
                 data=str(workspace.data),
                 instance=instance,
             )
@@ -179,18 +187,29 @@ async def run(
             stop = asyncio.Event()
             _stop_on_signals(stop)
             await door.start(xds_socket)
+            companion = beside(Running(mesh, store, stop)) if beside else None
             try:
-                companion = beside(Running(mesh, store, stop)) if beside else None
                 await mesh.run(stop)
-                if companion is not None:
-                    await companion
             finally:
+                if companion is not None:
+                    companion.cancel()  # it is done, or it waits for what will not come any more
+                    await asyncio.gather(companion, return_exceptions=True)
                 await door.stop()
+
+
+def _undisturbed(report: Reporter) -> Reporter:
+    """A reporter that cannot hurt: a full disk or a closed terminal is no reason to stop renewing certificates."""
+
+    def quietly(event: Event) -> None:
+        with contextlib.suppress(Exception, SystemExit):
+            report(event)
+
+    return quietly
 
 
 def _stop_on_signals(stop: asyncio.Event) -> None:
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, stop.set)
 
 
@@ -201,7 +220,7 @@ async def end(workspace: Workspace, *, patience: float) -> tuple[int | None, Seq
     """
     pid = workspace.holder()
     if pid is not None:
-        _tell_to_end(pid)
+        _tell_to_end(workspace, pid)
         for _ in range(int(patience * 20)):
             if workspace.holder() is None:
                 break
@@ -219,14 +238,17 @@ async def end(workspace: Workspace, *, patience: float) -> tuple[int | None, Seq
     return pid, [process.name for process in left]
 
 
-def _tell_to_end(pid: int) -> None:
-    """SIGTERM by pidfd: the process that has this pid now, and no later one."""
+def _tell_to_end(workspace: Workspace, pid: int) -> None:
+    """SIGTERM by pidfd, if the process that has this pid is the one that holds the lock."""
     try:
         descriptor = os.pidfd_open(pid)
     except ProcessLookupError:
         return
     try:
-        signal.pidfd_send_signal(descriptor, signal.SIGTERM)
+        if workspace.holder() == pid:
+            signal.pidfd_send_signal(descriptor, signal.SIGTERM)
+    except ProcessLookupError:
+        return
     finally:
         os.close(descriptor)
 

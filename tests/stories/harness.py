@@ -273,7 +273,9 @@ class Everyhop:
     def logs(self) -> str:
         """The newest lines of every log."""
         files = [self.output, *sorted((self.data / "logs").glob("*.log"))]
-        parts = [f"--- {file.name}\n" + "\n".join(file.read_text().splitlines()[-25:]) for file in files if file.exists()]
+        parts = [
+            f"--- {file.name}\n" + "\n".join(file.read_text().splitlines()[-25:]) for file in files if file.exists()
+        ]
         return "\n".join(parts)
 
 

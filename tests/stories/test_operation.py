@@ -38,7 +38,9 @@ def test_what_crashes_is_started_again(mesh: Small, name: str) -> None:
     """A proxy or an app is killed. everyhop notices, starts it again, and status shows that it did."""
     before = process(mesh, name).restarts
     pid = mesh.kill_process(name)
-    until(lambda: process(mesh, name).restarts == before + 1 and process(mesh, name).state == "up", f"{name} to be back")
+    until(
+        lambda: process(mesh, name).restarts == before + 1 and process(mesh, name).state == "up", f"{name} to be back"
+    )
     assert process(mesh, name).pid not in (0, pid)
     until(lambda: answers(mesh), "requests to work again")
     assert f"{name}: it ended with status -9" in mesh.output.read_text()
@@ -97,7 +99,9 @@ def test_a_new_service_and_host_appear_while_it_runs(mesh: Small) -> None:
     before = mesh.status()
     with Load(mesh.send) as load:
         mesh.change("edge:\n", MORE)
-        mesh.change("    small.localhost: {to: web}\n", "    small.localhost: {to: web}\n    more.localhost: {to: more}\n")
+        mesh.change(
+            "    small.localhost: {to: web}\n", "    small.localhost: {to: web}\n    more.localhost: {to: more}\n"
+        )
         until(lambda: appeared(mesh), "the new host to answer")
         mesh.ready()
         assert {"envoy-more", "more"} <= set(mesh.processes())

@@ -102,7 +102,9 @@ def test_plain_words_get_no_answer_on_any_port_between_services(shop: Shop) -> N
             assert answer.closed, (name, words)
             assert answer.answer == b"" or answer.answer.startswith(b"\x15\x03"), (name, answer.answer)
     # Read them before the next story counts.
-    until(lambda: sum(one.count for one in explained(shop).refused if one.code == "plaintext") == 3, "all to be counted")
+    until(
+        lambda: sum(one.count for one in explained(shop).refused if one.code == "plaintext") == 3, "all to be counted"
+    )
 
 
 # --- who is turned away, and why ----------------------------------------------------------------------------------

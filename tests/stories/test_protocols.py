@@ -255,9 +255,9 @@ def test_an_exempt_hop_is_plain_and_says_so_everywhere(mesh: Mixed) -> None:
 
 def test_metrics_has_no_door_for_others(mesh: Mixed) -> None:
     """Nobody calls metrics by mTLS, so it has no mTLS port at all; mail takes web and api, and not rpc."""
-    assert all(node.name != "metrics" for node in mesh.plan().nodes if any(one.name == "inbound" for one in node.listeners))
+    assert all(
+        node.name != "metrics" for node in mesh.plan().nodes if any(one.name == "inbound" for one in node.listeners)
+    )
     door = mesh.mesh_address("mail")
     assert handshake(door, credential=mint(mesh, "api")).usable
     assert not handshake(door, credential=mint(mesh, "rpc")).usable
-
-

@@ -68,7 +68,7 @@ def intermediate(context: Context, wait: bool, timeout: float, reason: str) -> N
 @rotate.command()
 @click.option(
     "--overlap",
-    type=float,
+    type=click.FloatRange(0, 366 * 86400),
     help="Seconds for which both roots are trusted before the new one signs. Default: `policy.rotation_overlap`.",
 )
 @WAIT

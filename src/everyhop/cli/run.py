@@ -34,8 +34,9 @@ def up(context: Context, file: Path, check_only: bool, timeout: float) -> None:
     in the data directory: after a crash, start it again, and traffic never stopped.
     """
     text = read_file(file)
-    read(text, file=str(file), today=app.now().date())
     workspace = context.workspace
+    if not workspace.exists:
+        read(text, file=str(file), today=app.now().date())  # a file with faults makes no directory
     found: list[Check] = []
     fault: list[EveryhopError] = []
     progress = Progress(console(), workspace.data / "everyhop.log", as_json=context.as_json)
@@ -59,7 +60,6 @@ def up(context: Context, file: Path, check_only: bool, timeout: float) -> None:
     def beside(running: app.Running) -> asyncio.Future[None]:
         return asyncio.ensure_future(watch(running))
 
-    workspace.prepare()
     wait_for(
         app.run(
             workspace,
@@ -72,6 +72,8 @@ def up(context: Context, file: Path, check_only: bool, timeout: float) -> None:
     )
     if fault:
         raise fault[0]
+    if check_only and not found:
+        raise EveryhopError("check-failed", "it was ended before every hop was seen encrypted", hint="try again")
     if check_only:
         context.show(found, lambda out: print_checks(out, found))
         if not passed(found):
@@ -84,7 +86,7 @@ async def _all_seen(context: Context, running: app.Running) -> None:
         found = await status_of(running.store, str(context.workspace.data), app.now())
         if all(hop.ok for hop in found.hops if hop.wanted is not Posture.EXEMPT) or running.stop.is_set():
             return
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0.25)
 
 
 @click.command()

@@ -28,6 +28,8 @@ class Authority:
     certificate: str
     parent: str
     """The authority that signed it; a root's own name."""
+    issued_at: datetime
+    """Later than ``not_before`` by the backdate."""
     not_before: datetime
     not_after: datetime
 

@@ -128,7 +128,7 @@ class _Layout:
         credentials: list[Credential] = []
         upstreams: dict[str, Upstream] = {}
         for name, host in edge.hosts.items():
-            upstream = self.upstream(host.service) if host.to else self.passthrough(host.service)
+            upstream = self.edge_upstream(host.service) if host.to else self.passthrough(host.service)
             upstreams[upstream.name] = upstream
             credential = f"host:{name}" if host.to else ""
             hosts.append(EdgeHost(name, upstream.name, credential))
@@ -136,7 +136,7 @@ class _Layout:
                 owner = self.topology.services[host.service].owner
                 credentials.append(Credential(credential, "edge", owner, dns_names=(name,)))
         owner = edge_owner(self.topology)
-        if any(host.to for host in edge.hosts.values()):
+        if any(upstream.tls for upstream in upstreams.values()):
             credentials.insert(0, Credential(IDENTITY, "service", owner, self.topology.identity(EDGE)))
         minimum = "TLSv1.3" if edge.tls is TlsLevel.MODERN else "TLSv1.2"
         listeners: list[Listener] = [
@@ -172,6 +172,12 @@ class _Layout:
             heartbeat=self.topology.policy.heartbeat,
             max_connection_age=age if protocol.is_http else None,
         )
+
+    def edge_upstream(self, callee: str) -> Upstream:
+        """Where the edge sends what it has decrypted: to the callee's mTLS port, or to the app itself if exempt."""
+        if self.topology.posture(Hop(EDGE, callee)) is Posture.EXEMPT:
+            return Upstream(f"bare-{callee}", self.listen(callee), self.topology.services[callee].protocol)
+        return self.upstream(callee)
 
     def passthrough(self, callee: str) -> Upstream:
         return Upstream(f"past-{callee}", self.listen(callee), Protocol.TCP)
@@ -253,11 +259,12 @@ class _Layout:
         return placeholders.place(self.topology.services[name].listen, self.data)
 
     def mesh(self, name: str) -> Address:
-        return self.topology.services[name].mesh or self.remembered[mesh_key(name)]
+        fixed = self.topology.services[name].mesh
+        return placeholders.place(fixed, self.data) if fixed else self.remembered[mesh_key(name)]
 
     def call(self, caller: str, callee: str) -> Address:
         fixed = next(call.at for call in self.topology.services[caller].calls if call.service == callee)
-        return fixed or self.remembered[call_key(caller, callee)]
+        return placeholders.place(fixed, self.data) if fixed else self.remembered[call_key(caller, callee)]
 
     def reach(self, caller: str, callee: str) -> Address:
         """Where a caller's app finds a callee: its own proxy, or the callee itself on an exempt hop."""

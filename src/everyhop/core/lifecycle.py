@@ -186,6 +186,8 @@ class Slot:
     """What was last seen on the wire."""
     pending: Held | None = None
     """What is being deployed."""
+    asked: bool = False
+    """Somebody asked for a renewal now; cleared when the next generation begins."""
     attempts: int = 0
     retry_at: datetime | None = None
     fault: str = ""
@@ -262,6 +264,8 @@ def renewal_decision(slot: Slot, shape: str, signer: str, now: datetime) -> tupl
     held = slot.pending if slot.state in (CredentialState.DEPLOYING, CredentialState.PROVING) else slot.current
     if slot.state is CredentialState.ISSUING:
         return Decision.CONTINUE, "issuing"
+    if slot.asked and slot.state in (CredentialState.FAILED, CredentialState.SERVED):
+        return Decision.ISSUE, "asked for"
     if slot.state is CredentialState.FAILED:
         # Before `since` the clock has gone back: a moment to retry at that lies far ahead says nothing then.
         if slot.retry_at is None or not slot.since <= now < slot.retry_at:
@@ -277,8 +281,10 @@ def renewal_decision(slot: Slot, shape: str, signer: str, now: datetime) -> tupl
         return Decision.ISSUE, "its names or profile changed"
     if held.authority != signer:
         return Decision.ISSUE, f"signed by {held.authority}, which signs no more"
+    if now >= slot.due_at:  # also one that nobody has seen: it must not grow old while it waits for proof
+        return Decision.ISSUE, "due"
     if slot.state is CredentialState.SERVED:
-        return (Decision.ISSUE, "due") if now >= slot.due_at else (Decision.WAIT, "not due")
+        return Decision.WAIT, "not due"
     return Decision.CONTINUE, str(slot.state)
 
 

@@ -91,10 +91,17 @@ def _read_label(value: object) -> str:
     return value
 
 
+_LONGEST_SERVICE = 57
+"""With ``envoy-`` before it a name is still a label of at most 63 characters."""
+
+
 def _read_service_name(value: object) -> str:
     name = _read_label(value)
-    if name in _RESERVED or name.startswith("everyhop-"):
-        raise misfit("a name that is not reserved", "edge, client, everyhop and everyhop-... belong to everyhop itself")
+    if name in _RESERVED or name.startswith(("everyhop-", "envoy-")):
+        hint = "edge, client, everyhop, everyhop-... and envoy-... belong to everyhop itself"
+        raise misfit("a name that is not reserved", hint)
+    if len(name) > _LONGEST_SERVICE:
+        raise misfit(f"a name of at most {_LONGEST_SERVICE} characters", "its proxy is called envoy- and its name")
     return name
 
 
@@ -130,7 +137,9 @@ def _read_trust_domain(value: object) -> TrustDomain:
 
 
 LABEL = Spelling(_read_label, _LABEL_SCHEMA)
-SERVICE_NAME = Spelling(_read_service_name, {**_LABEL_SCHEMA, "not": {"pattern": "^(edge|client|everyhop(-.*)?)$"}})
+SERVICE_NAME = Spelling(
+    _read_service_name, {**_LABEL_SCHEMA, "not": {"pattern": "^(edge|client|everyhop(-.*)?|envoy-.*)$"}}
+)
 DNS_NAME = Spelling(_read_dns_name, {"type": "string", "format": "hostname"})
 HOST = Spelling(_read_host, {"type": "string", "pattern": r"^(\*\.)?[a-z0-9.-]+$"})
 VARIABLE = Spelling(_read_variable, {"type": "string", "pattern": "^[A-Za-z_][A-Za-z0-9_]*$"})

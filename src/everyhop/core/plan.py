@@ -128,6 +128,12 @@ class NodePlan:
     listeners: tuple[Listener, ...]
     upstreams: tuple[Upstream, ...]
 
+    @property
+    def trusts(self) -> bool:
+        """True if it checks anybody's certificate, and so needs to know the roots."""
+        inbound = any(isinstance(one, Inbound) for one in self.listeners)
+        return inbound or any(one.tls is not None for one in self.upstreams)
+
 
 @dataclass(frozen=True, slots=True)
 class AppPlan:
@@ -174,4 +180,7 @@ class Plan:
 
     def node(self, name: str) -> NodePlan:
         """A node by name; raises ``KeyError``."""
-        return next(node for node in self.nodes if node.name == name)
+        for node in self.nodes:
+            if node.name == name:
+                return node
+        raise KeyError(name)

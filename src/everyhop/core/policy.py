@@ -127,7 +127,8 @@ def _authorise_probe(draft: Draft, policy: IssuancePolicy) -> str:
 def _authorise_authority(draft: Draft, policy: IssuancePolicy) -> str:
     if draft.request.actor != SYSTEM:
         raise _refusal(f"{draft.request.actor} may not make authorities", "authorities are made by rotation only")
-    if draft.request.scope is None or not policy.scope.covers(draft.request.scope):
+    scope = draft.facts.scope
+    if scope is None or not policy.scope.covers(scope):
         raise _refusal("the authority's scope is wider than the topology's names", "see `policy.names`")
     if draft.facts.names:
         raise _refusal("an authority carries no alternative names", "leave them out")

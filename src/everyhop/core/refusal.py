@@ -83,6 +83,8 @@ REASONS: tuple[Reason, ...] = (
         "see `policy.key_exchange` in the topology",
     ),
 )
+_HUNG_UP = "system_library"
+"""How the library calls what the operating system told it: a reset, a broken pipe. Nobody was refused."""
 _OTHER = Reason("other", "", "the handshake failed: {failure}", "the proxy's log has more: `everyhop logs`")
 
 
@@ -93,6 +95,11 @@ class Explained:
     code: str
     sentence: str
     remedy: str
+
+
+def is_refusal(failure: str) -> bool:
+    """True if a failure is a verdict on the peer; False if there was none, or the peer itself ended the connection."""
+    return bool(failure) and _HUNG_UP not in failure
 
 
 def explain_failure(failure: str, peer: str, callers: Sequence[str]) -> Explained:

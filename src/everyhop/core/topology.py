@@ -284,7 +284,7 @@ class Policy(Part):
     """The key type of root and intermediate. Default: p256, which every peer verifies."""
     max_connection_age: Annotated[timedelta, lit.duration("1s", "30d")] | None = Field(default=None, examples=["1h"])
     """How long a connection between services may live: an open one outlives its certificate. Default: half of
-    `leaf_lifetime`, at most 1h."""
+    `leaf_lifetime`, at most 1h; for tcp and postgres, whose connections can only be cut, `leaf_lifetime`."""
     key_exchange: Annotated[tuple[KeyExchange, ...], Field(min_length=1)] = Field(
         default=(KeyExchange.X25519MLKEM768, KeyExchange.X25519, KeyExchange.P256),
         examples=[["X25519MLKEM768", "X25519", "P-256"]],
@@ -381,7 +381,9 @@ class Topology(Part):
     def connection_age(self, name: str) -> timedelta:
         """How long a connection to a service (or the edge) may live."""
         service = self.services.get(name)
-        return (service and service.max_connection_age) or self.policy.connection_age
+        if service is None or service.protocol.is_http:
+            return (service and service.max_connection_age) or self.policy.connection_age
+        return service.max_connection_age or self.policy.max_connection_age or self.policy.leaf_lifetime
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -49,10 +49,10 @@ async def apply(store: Store, text: str, *, file: str, file_dir: str, actor: str
 
     Raises ``topology-invalid`` with every fault, and changes nothing then.
     """
-    read(text, file=file, today=now.date())
     known = await WISHES.get(store, WISH_KEY)
     if known is not None and (known.value.text, known.value.file_dir) == (text, file_dir):
-        return False
+        return False  # accepted before: an exception that ended since is a finding, not a reason not to start
+    read(text, file=file, today=now.date())
     await WISHES.put(store, WISH_KEY, Wish(text, file, file_dir, now), expect=known.version if known else 0)
     await store.audit(AuditEntry(now, actor, "apply topology", file, "accepted"))
     return True
@@ -68,6 +68,8 @@ async def remember_addresses(store: Store, topology: Topology, free: FreeAddress
         for address in (service.mesh, service.listen, *(call.at for call in service.calls))
         if address is not None
     ]
+    if topology.edge is not None:
+        fixed += [address for address in (topology.edge.https, topology.edge.http) if address is not None]
     for key in open_addresses(topology):
         if key not in known:
             known[key] = free([*fixed, *known.values()])

@@ -96,6 +96,10 @@ class Authorities:
         for name in names:
             await self._keys.destroy((await self.get(name)).key_id)
 
+    async def destroy_stray_key(self, name: str) -> None:
+        """Forget a key that was made for an authority which never came to be."""
+        await self._keys.destroy(name)
+
     async def _keep(
         self, name: str, kind: str, parent: str, algorithm: KeyAlgorithm, line: Issuance, fence: Lease | None
     ) -> Authority:
@@ -107,6 +111,7 @@ class Authorities:
             algorithm=algorithm,
             certificate=pem(line.certificate or b""),
             parent=parent,
+            issued_at=line.intended_at,
             not_before=certificate.not_valid_before_utc,
             not_after=certificate.not_valid_after_utc,
         )
@@ -148,5 +153,5 @@ def authority_unfit(authority: Authority, scope: NameScope, now: datetime) -> st
 
 def authority_due(authority: Authority, scope: NameScope, now: datetime) -> str:
     """Why an authority should be replaced now, or an empty string: it is unfit, or half of its life is over."""
-    aged = now - authority.not_before >= (authority.not_after - authority.not_before) / 2
+    aged = now - authority.issued_at >= (authority.not_after - authority.issued_at) / 2
     return authority_unfit(authority, scope, now) or ("half of its life is over" if aged else "")

@@ -15,6 +15,7 @@ from everyhop.core.chain import serial_text
 from everyhop.core.hop import Address, Hop
 from everyhop.core.lifecycle import CredentialState, SeenOnWire, Slot
 from everyhop.core.plan import IDENTITY, EdgeTls, HopPlan, Inbound, NodePlan, Plan
+from everyhop.core.refusal import is_refusal
 from everyhop.ports import Clock, Connection, Event, Lease, Plane, Prober, Reporter, Store
 from everyhop.services.records import Records
 
@@ -79,13 +80,14 @@ class Observer:
         foreign = [line for line in lines if not line.peer_address.startswith(PROBE_SOURCE + ":")]
         self._note_callers(plan, foreign)
         await self._keep_hops(plan, [line for line in foreign if not line.failure and line.version], fence)
-        await self._keep_refusals([line for line in foreign if line.failure], fence)
+        await self._keep_refusals([line for line in foreign if is_refusal(line.failure)], fence)
         return len(foreign)
 
     async def look(self, plan: Plan, slots: Iterable[Slot], fence: Lease | None) -> None:
         """Ask every endpoint whose new certificate was not seen yet what it serves."""
+        nodes = {node.name for node in plan.nodes}
         for slot in slots:
-            if slot.state is CredentialState.PROVING:
+            if slot.state is CredentialState.PROVING and slot.node in nodes:
                 target = _endpoint(plan.node(slot.node), slot.name)
                 if target is not None:
                     await self._look_at(plan, slot, target)

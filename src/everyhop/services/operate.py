@@ -8,11 +8,12 @@ and with what was seen, and do the next thing. Every tick can be killed and repe
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from everyhop.core.hop import Address
 from everyhop.core.layout import issuance_policy, renewal_policy
 from everyhop.core.plan import CLIENT, AppPlan, EdgeTls, HopPlan, Plan
 from everyhop.core.topology import Topology
@@ -63,6 +64,8 @@ class Outside:
     prober: Prober
     throw_away_key: ThrowAwayKey
     free_address: FreeAddress
+    is_free: Callable[[Address], bool]
+    """Whether nobody listens on a TCP address."""
     publish_bundle: Callable[[str], None]
     """Writes the roots (PEM) to where clients outside the mesh find them."""
     report: Reporter
@@ -121,6 +124,7 @@ class Mesh:
             out.sleep,
             out.report,
             Backoff(settings.restart_backoff_first_seconds, settings.restart_backoff_max_seconds),
+            grace=settings.stop_grace_seconds,
         )
         self.ready = asyncio.Event()
         """Set once the plan runs: every proxy and app was started and asked."""
@@ -173,11 +177,26 @@ class Mesh:
             self._tell("journal.recovered", **details)
         await self._load()
         world = self._need_world()
+        self._wanted(world.plan)  # what cannot be started at all is said now, not in a loop
+        await self._refuse_taken(world.plan)
         policy = issuance_policy(world.topology)
         trust = await self.authorities.establish(policy, self._lease)
         self._tell("authority.ready", signer=trust.signer, bundle=", ".join(trust.bundle))
         await self.renewer.sweep()
         await self._control()
+
+    async def _refuse_taken(self, plan: Plan) -> None:
+        """Say which address another program holds, before anything is started."""
+        ours = {process.name for process in await self._out.runner.running()}
+        wanted = [(f"envoy-{node.name}", listener.address) for node in plan.nodes for listener in node.listeners]
+        wanted += [(app.name, app.listen) for app in plan.apps]
+        for name, address in wanted:
+            if name not in ours and address.port and not self._out.is_free(address):
+                raise EveryhopError(
+                    "address-in-use",
+                    f"{name} needs {address}, and another program listens there",
+                    hint=f"end it (`ss -ltnp 'sport = {address.port}'` shows it) or change the address in the topology",
+                )
 
     async def _load(self) -> bool:
         """Read the wish if it changed; True if it did."""
@@ -203,12 +222,13 @@ class Mesh:
             try:
                 await step()
                 told = ""
-            except EveryhopError as error:
-                if error.code.name == "store-fenced":
+            except (EveryhopError, OSError) as error:
+                code = error.code.name if isinstance(error, EveryhopError) else "store-unavailable"
+                if code == "store-fenced":
                     raise
-                if error.message != told and error.code.name != "store-conflict":
-                    self._tell("fault", code=error.code.name, why=error.message)
-                told = error.message
+                if str(error) != told and code != "store-conflict":
+                    self._tell("fault", code=code, why=str(error))
+                told = str(error)
             await _pause(self._out.sleep, pause, bell)
 
     async def _control(self) -> None:
@@ -218,17 +238,25 @@ class Mesh:
             self._tell("plan.changed")
         world = self._need_world()
         tick = Tick(world.plan, issuance_policy(world.topology), renewal_policy(world.topology), self._lease)
+        overlap = world.topology.policy.rotation_overlap
+        await _each(
+            lambda: self._move(tick),
+            lambda: self.rotator.start_due(overlap, tick.policy.scope),
+            self._publish,
+            lambda: self._sign_of_life("running" if self.ready.is_set() else "starting"),
+        )
+
+    async def _move(self, tick: Tick) -> None:
+        """Renewals and the rotation, until neither goes further."""
         moved = True
         while moved:
             moved = await self.renewer.tick(tick, self.observer.sightings)
             moved = await self.rotator.tick(tick) or moved
-        await self.rotator.start_due(world.topology.policy.rotation_overlap, tick.policy.scope)
-        await self._publish()
-        await self._sign_of_life("running" if self.ready.is_set() else "starting")
 
     async def _converge(self) -> None:
         """Run the processes of the plan; blocks while they start, so it has a loop of its own."""
-        await self.supervisor.ensure(self._wanted(self._need_world().plan))
+        self._replanned.clear()
+        await self.supervisor.ensure(self._wanted(self._need_world().plan), self._replanned)
         if not self.ready.is_set():
             self.ready.set()
             self._tell("ready")
@@ -321,6 +349,18 @@ class Mesh:
 
     def _tell(self, name: str, **fields: Any) -> None:
         self._out.report(Event(name, self._out.clock.now(), fields))
+
+
+async def _each(*steps: Callable[[], Awaitable[object]]) -> None:
+    """Do every step, also after one that failed; then raise the first failure."""
+    faults: list[EveryhopError] = []
+    for step in steps:
+        try:
+            await step()
+        except EveryhopError as error:
+            faults.append(error)
+    if faults:
+        raise next((fault for fault in faults if fault.code.name == "store-fenced"), faults[0])
 
 
 async def _pause(sleep: Sleep, seconds: float, bell: asyncio.Event | None) -> None:

@@ -87,13 +87,13 @@ class Renewer:
         stored = {one.value.key: one for one in await SLOTS.all(self._store)}
         moved = False
         for node in tick.plan.nodes:
-            slots: list[Slot] = []
+            slots: list[Stored[Slot]] = []
             for credential in node.credentials:
                 slot = stored.get(f"{node.name}/{credential.name}")
                 fresh = await self._advance(tick, node, credential, slot, signer, sightings)
-                moved = moved or slot is None or fresh != slot.value
+                moved = moved or slot is None or fresh != slot
                 slots.append(fresh)
-            await self._want(node, slots, bundle)
+            moved = await self._want(tick, node, slots, bundle) or moved
         self._deployment.keep_only([node.name for node in tick.plan.nodes])
         planned = {f"{node.name}/{credential.name}" for node in tick.plan.nodes for credential in node.credentials}
         for key in stored.keys() - planned:
@@ -126,14 +126,14 @@ class Renewer:
         stored: Stored[Slot] | None,
         signer: Authority,
         sightings: Sightings,
-    ) -> Slot:
+    ) -> Stored[Slot]:
         shape = _shape(credential)
         if stored is None:
             stored = await self._begin(tick, node, credential, shape)
         slot, now = stored.value, self._clock.now()
         decision, reason = renewal_decision(slot, shape, signer.name, now)
         if decision is Decision.WAIT:
-            return slot
+            return stored
         if decision is Decision.ISSUE:
             request_id = self._request_id(slot.key, slot.generation + 1)
             stored = await self._save(tick, _next_generation(slot, shape, request_id, now), stored, reason)
@@ -143,7 +143,7 @@ class Renewer:
             stored = await self._deploy(tick, stored)
         if stored.value.state is CredentialState.PROVING:
             stored = await self._prove(tick, stored, sightings.get(stored.value.key))
-        return stored.value
+        return stored
 
     async def _begin(self, tick: Tick, node: NodePlan, credential: Credential, shape: str) -> Stored[Slot]:
         now, key = self._clock.now(), f"{node.name}/{credential.name}"
@@ -228,15 +228,32 @@ class Renewer:
 
     # --- what the proxies should have -----------------------------------------------------------------------------
 
-    async def _want(self, node: NodePlan, slots: list[Slot], bundle: BundleMaterial) -> None:
+    async def _want(self, tick: Tick, node: NodePlan, slots: list[Stored[Slot]], bundle: BundleMaterial) -> bool:
+        """Set what a node should have; True if a slot had to begin anew because its key is lost."""
         secrets: dict[str, LeafMaterial | BundleMaterial] = {bundle.name: bundle}
-        for slot in slots:
-            held = slot.offered
-            if held is not None:
+        lost = False
+        for stored in slots:
+            slot, held = stored.value, stored.value.offered
+            if held is None:
+                continue
+            try:
                 key = self._revealed.get(held.key_id) or await self._keys.reveal(held.key_id)
-                self._revealed[held.key_id] = key
-                secrets[slot.name] = LeafMaterial(slot.name, held.serial, held.certificate, key)
+            except EveryhopError as error:
+                # One lost or damaged key concerns one slot: it gets a new one, and the others go on.
+                await self._begin_anew(tick, stored, error.message)
+                lost = True
+                continue
+            self._revealed[held.key_id] = key
+            secrets[slot.name] = LeafMaterial(slot.name, held.serial, held.certificate, key)
         self._deployment.want(NodeTarget(node, secrets))
+        return lost
+
+    async def _begin_anew(self, tick: Tick, stored: Stored[Slot], why: str) -> None:
+        slot = replace(stored.value, current=None, pending=None)
+        if slot.state is not CredentialState.ISSUING:
+            request_id = self._request_id(slot.key, slot.generation + 1)
+            slot = _next_generation(slot, slot.shape, request_id, self._clock.now())
+        await self._save(tick, slot, stored, why)
 
 
 def _shape(credential: Credential) -> str:
@@ -256,6 +273,7 @@ def _next_generation(slot: Slot, shape: str, request_id: str, now: datetime) -> 
         generation=slot.generation + 1,
         request_id=request_id,
         shape=shape,
+        asked=False,
         pending=None,
         current=slot.pending if slot.state is CredentialState.PROVING and slot.pending else slot.current,
     )

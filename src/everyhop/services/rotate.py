@@ -22,7 +22,11 @@ from everyhop.services.establish import Authorities, authority_due, authority_un
 from everyhop.services.records import ROTATIONS, SLOTS, TRUST, TRUST_KEY, Stored
 from everyhop.services.renew import Tick, behind
 
-KINDS = ("intermediate", "root")
+_TRIES = 50
+_HOPELESS = frozenset({"key-refused", "lint-refused", "policy-refused"})
+"""Refusals that no repetition changes: the topology changed while the authority was being made."""
+_LEAVES_LEFT = 2
+"""An overlap ends when the old signer has only this many lives of a leaf left: trust can wait, certificates cannot."""
 
 
 async def request_rotation(
@@ -65,13 +69,23 @@ async def request_renewal(store: Store, slot_keys: list[str], *, actor: str, now
         raise EveryhopError(
             "unknown-name", f"no certificate is called {unknown[0]}", hint=f"there are: {', '.join(stored) or 'none'}"
         )
-    wanted: list[Slot] = []
-    for key in slot_keys or list(stored):
-        slot = replace(stored[key].value, due_at=now)
-        await SLOTS.put(store, key, slot, expect=stored[key].version)
-        wanted.append(slot)
+    wanted = [await _ask(store, key) for key in slot_keys or list(stored)]
     await store.audit(AuditEntry(now, actor, "rotate leaf", ", ".join(slot_keys) or "all", "requested"))
     return wanted
+
+
+async def _ask(store: Store, key: str) -> Slot:
+    """Mark one slot. The control loop may write it at the same moment: whoever was second reads again."""
+    for _ in range(_TRIES):
+        stored = await SLOTS.get(store, key)
+        if stored is None:
+            break
+        try:
+            return (await SLOTS.put(store, key, replace(stored.value, asked=True), expect=stored.version)).value
+        except EveryhopError as error:
+            if error.code.name != "store-conflict":
+                raise
+    raise EveryhopError("store-conflict", f"{key} changed all the time", hint="ask again")
 
 
 class Rotator:
@@ -133,13 +147,26 @@ class Rotator:
             RotationState.RETIRING: self._retire,
         }
         if why := await self._outlived(tick, stored.value):
-            return await self._save(tick, stored.value.moved(RotationEvent.OUTLIVED, self._clock.now(), why), stored)
-        event, proof = await steps[stored.value.state](tick, stored.value)
+            return await self._give_up(tick, stored, why)
+        try:
+            event, proof = await steps[stored.value.state](tick, stored.value)
+        except EveryhopError as error:
+            if stored.value.state is not RotationState.CREATING or error.code.name not in _HOPELESS:
+                raise
+            return await self._give_up(tick, stored, error.message)
         if event is None:
             if stored.value.progress != proof:
                 await self._save(tick, replace(stored.value, progress=proof), stored)
             return None
         return await self._save(tick, stored.value.moved(event, self._clock.now(), proof), stored)
+
+    async def _give_up(self, tick: Tick, stored: Stored[Rotation], why: str) -> Stored[Rotation]:
+        """End a rotation that can bring nothing; keys that got no certificate make room for those of the next."""
+        known = {one.name for one in await self._authorities.all()}
+        for name in (stored.value.new_root, stored.value.new_intermediate):
+            if name and name not in known:
+                await self._authorities.destroy_stray_key(name)
+        return await self._save(tick, stored.value.moved(RotationEvent.OUTLIVED, self._clock.now(), why), stored)
 
     async def _outlived(self, tick: Tick, rotation: Rotation) -> str:
         """Why a rotation can bring nothing any more, or an empty string.
@@ -179,12 +206,13 @@ class Rotator:
         return RotationEvent.ALL_TRUST_BOTH, f"{len(tick.plan.nodes)} of {len(tick.plan.nodes)} trust {bundle}"
 
     async def _overlap(self, tick: Tick, rotation: Rotation) -> tuple[RotationEvent | None, str]:
-        over = rotation.since + rotation.overlap
-        if self._clock.now() < over:
+        trust, now = await self._authorities.trust(), self._clock.now()
+        signer = await self._authorities.get(trust.value.signer)
+        over = min(rotation.since + rotation.overlap, signer.not_after - _LEAVES_LEFT * tick.renewal.lifetime)
+        if signer.not_before <= now < over:
             return None, f"clients outside have until {over:%Y-%m-%d %H:%M:%S} to trust the new root"
-        trust = await self._authorities.trust()
         await self._set_trust(tick, trust, replace(trust.value, signer=rotation.new_intermediate))
-        return RotationEvent.OVERLAP_OVER, f"{rotation.overlap} passed"
+        return RotationEvent.OVERLAP_OVER, f"{now - rotation.since} of {rotation.overlap} passed"
 
     async def _reissue(self, tick: Tick, rotation: Rotation) -> tuple[RotationEvent | None, str]:
         trust = await self._authorities.trust()
@@ -216,7 +244,7 @@ class Rotator:
         """The roots that should be trusted now, and the nodes that have not acknowledged exactly these."""
         trust = (await self._authorities.trust()).value
         material = BundleMaterial.of(TRUST_BUNDLE, await self._authorities.bundle(trust))
-        names = [node.name for node in tick.plan.nodes if node.credentials]
+        names = [node.name for node in tick.plan.nodes if node.trusts]
         return ", ".join(trust.bundle), self._deployment.behind(names, material.name, material.version)
 
     async def _set_trust(self, tick: Tick, stored: Stored[Trust], trust: Trust) -> None:

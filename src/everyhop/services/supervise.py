@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from everyhop.errors import EveryhopError
 from everyhop.ports import Clock, Event, ProcessSpec, Reporter, Runner, RunningProcess, Sleep, Store
@@ -62,9 +63,18 @@ class Supervisor:
     """Runs processes and keeps them."""
 
     def __init__(
-        self, runner: Runner, store: Store, clock: Clock, sleep: Sleep, report: Reporter, backoff: Backoff
+        self,
+        runner: Runner,
+        store: Store,
+        clock: Clock,
+        sleep: Sleep,
+        report: Reporter,
+        backoff: Backoff,
+        *,
+        grace: float = 10.0,
     ) -> None:
-        """``backoff`` says how long to wait between restarts."""
+        """``backoff`` says how long to wait between restarts, ``grace`` how long an asked process may take to end."""
+        self._grace = grace
         self._runner = runner
         self._store = store
         self._clock = clock
@@ -79,8 +89,8 @@ class Supervisor:
         """The pid of a process that runs now."""
         return self._pids.get(name)
 
-    async def ensure(self, wanted: Sequence[Wanted]) -> None:
-        """Keep exactly these from now on, and return when each is up or its time is over.
+    async def ensure(self, wanted: Sequence[Wanted], hurry: asyncio.Event | None = None) -> None:
+        """Keep exactly these from now on, and return when each is up or its time is over, or when ``hurry`` is set.
 
         They are started in order, each when the one before is up: a callee before its callers. One that does not come
         up is reported and tried again in the background; it does not hold up the others for ever.
@@ -93,50 +103,68 @@ class Supervisor:
             if name not in names:
                 await self._runner.stop(process)
                 self._report(Event("process.ended", self._clock.now(), {"name": name, "why": "not planned any more"}))
+        for one in wanted:  # who is still running may ask for its secrets at once, whoever is started before it
+            process = alive.get(one.spec.name)
+            if process is not None and process.digest == one.spec.digest():
+                self._pids.setdefault(one.spec.name, process.pid)
         for one in wanted:
-            await self._keep(one, alive.get(one.spec.name))
+            await self._keep(one, alive.get(one.spec.name), hurry)
         await self._forget_others(names)
 
     async def stop_all(self) -> None:
-        """End everything that was started here, in this life or an earlier one, the newest first."""
+        """End everything that was started here, in this life or an earlier one, the newest first.
+
+        One that will not end does not keep the others; raises ``process-failed`` for it when the rest is done.
+        """
         for _, task in self._keepers.values():
             task.cancel()
         await asyncio.gather(*(task for _, task in self._keepers.values()), return_exceptions=True)
-        alive = {process.name: process for process in await self._runner.running()}
-        order = [name for name in reversed(self._keepers) if name in alive]
-        for name in [*order, *(name for name in alive if name not in order)]:
-            await self._runner.stop(alive[name])
-            await self._note(name, "stopped", 0, 0, "")
-            self._report(Event("process.ended", self._clock.now(), {"name": name, "why": "asked to"}))
+        order = {name: index for index, name in enumerate(self._keepers)}
+        alive = sorted(await self._runner.running(), key=lambda process: -order.get(process.name, -1))
+        stubborn: list[EveryhopError] = []
+        for process in alive:
+            try:
+                await self._runner.stop(process, grace=self._grace)
+            except EveryhopError as error:
+                stubborn.append(error)
+                continue
+            await self._note(process.name, "stopped", 0, 0, "")
+            self._report(Event("process.ended", self._clock.now(), {"name": process.name, "why": "asked to"}))
         self._keepers.clear()
+        if stubborn:
+            raise stubborn[0]
 
     def abandon(self) -> None:
         """Stop watching without ending anything."""
         for _, task in self._keepers.values():
             task.cancel()
 
-    async def _keep(self, wanted: Wanted, alive: RunningProcess | None) -> None:
+    async def _keep(self, wanted: Wanted, alive: RunningProcess | None, hurry: asyncio.Event | None) -> None:
         name = wanted.spec.name
         known = self._keepers.get(name)
-        if known is not None:
+        if known is not None and not known[1].done():
             if known[0].spec == wanted.spec:
                 return
             await self._let_go(name)
             alive = next((one for one in await self._runner.running() if one.name == name), None)
         if alive is not None and alive.digest != wanted.spec.digest():
-            await self._runner.stop(alive)
+            await self._runner.stop(alive, grace=self._grace)
             alive = None
         self._up[name] = asyncio.Event()
         task = asyncio.create_task(self._run(wanted, alive), name=f"keep {name}")
         self._keepers[name] = (wanted, task)
-        patience = asyncio.create_task(self._sleep(wanted.start_timeout.total_seconds()))
-        up = asyncio.create_task(self._up[name].wait())
+        waits: list[asyncio.Task[Any]] = [
+            asyncio.create_task(self._sleep(wanted.start_timeout.total_seconds())),
+            asyncio.create_task(self._up[name].wait()),
+        ]
+        if hurry is not None:
+            waits.append(asyncio.create_task(hurry.wait()))
         try:
-            await asyncio.wait({patience, up, task}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({*waits, task}, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            patience.cancel()
-            up.cancel()
-        if not self._up[name].is_set():
+            for wait in waits:
+                wait.cancel()
+        if not self._up[name].is_set() and not (hurry and hurry.is_set()):
             self._report(Event("process.late", self._clock.now(), {"name": name}))
 
     async def _run(self, wanted: Wanted, alive: RunningProcess | None) -> None:
@@ -194,7 +222,11 @@ class Supervisor:
         self._pids.pop(name, None)
 
     async def _note(self, name: str, state: str, pid: int, restarts: int, detail: str) -> None:
-        await PROCESSES.put(self._store, name, ProcessState(name, state, pid, self._clock.now(), restarts, detail))
+        """Tell status. A store that takes nothing now is no reason to stop keeping the process."""
+        try:
+            await PROCESSES.put(self._store, name, ProcessState(name, state, pid, self._clock.now(), restarts, detail))
+        except EveryhopError as error:
+            self._report(Event("fault", self._clock.now(), {"code": error.code.name, "why": error.message}))
 
     async def _forget_others(self, names: set[str]) -> None:
         for one in await PROCESSES.all(self._store):

@@ -75,7 +75,7 @@ def _within_issuer_scope(draft: Draft) -> str:
     outside += [name.removeprefix("ip:") for name in draft.facts.names if name.startswith("ip:")]
     if outside:
         return f"{outside[0]} lies outside of the issuer's name constraints"
-    own = draft.request.scope
+    own = draft.facts.scope
     return "authority's scope is wider than its issuer's" if own is not None and not scope.covers(own) else ""
 
 

@@ -12,6 +12,15 @@ from everyhop.core.rules.base import Rule
 
 _LABEL = r"(?!-)[a-z0-9_-]{1,63}(?<!-)"
 _DNS_NAME = re.compile(rf"(?=.{{1,253}}\Z)(\*\.)?{_LABEL}(\.{_LABEL})*\Z")
+_USAGES = (
+    "digital_signature",
+    "content_commitment",
+    "key_encipherment",
+    "data_encipherment",
+    "key_agreement",
+    "key_cert_sign",
+    "crl_sign",
+)
 _CRITICAL = {
     ExtensionOID.BASIC_CONSTRAINTS: True,
     ExtensionOID.KEY_USAGE: True,
@@ -81,7 +90,9 @@ def _key_usage(draft: Draft) -> str:
     usage = found.value
     if usage.key_cert_sign != draft.request.profile.is_ca:
         return "keyCertSign does not agree with basic constraints"
-    return ""
+    seen = {name for name in _USAGES if getattr(usage, name)}
+    profile = draft.request.profile
+    return "" if seen == set(profile.key_usages) else f"key usage is not that of profile {profile.name}"
 
 
 def _criticality(draft: Draft) -> str:
@@ -143,7 +154,12 @@ RFC5280 = (
         "an authority signs only what its own constraints allow",
         _path_length,
     ),
-    Rule("rfc5280.key_usage", "RFC 5280, 4.2.1.3", "keyCertSign and CA:TRUE go together", _key_usage),
+    Rule(
+        "rfc5280.key_usage",
+        "RFC 5280, 4.2.1.3",
+        "keyCertSign and CA:TRUE go together, and a key may do what its profile says, nothing more",
+        _key_usage,
+    ),
     Rule(
         "rfc5280.criticality", "RFC 5280, 4.2", "an extension is critical exactly where the RFC says so", _criticality
     ),

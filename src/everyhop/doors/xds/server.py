@@ -32,7 +32,7 @@ _RESPONSE = message_class("envoy.service.discovery.v3.DeltaDiscoveryResponse")
 _LONGEST_PATH = 107
 """sun_path holds 108 bytes, with the closing zero (unix(7))."""
 
-_LISTENER_RETRY_SECONDS = 2.0
+_LISTENER_RETRY_SECONDS = 5.0
 """How long a refused listener waits for its next try: whoever held its address may have ended."""
 
 MayServe = Callable[[int, str], bool]

@@ -2,8 +2,8 @@
 
 Rules, each from a measured trap: one response in flight for a type, and the next waits for the answer; secrets travel
 one a response, because a refused secret drags its neighbours along; after a refusal what was sent together is sent
-one by one; a refused version is never sent again by itself (a listener may be tried again: its address may be free by
-then); a version that the proxy has is not sent at all. Source: the xDS protocol, "Incremental xDS".
+one by one; a refused version is not sent again, unless its cause may have gone: a spoilt neighbour was healed, an
+address was freed; a version that the proxy has is not sent at all. Source: the xDS protocol, "Incremental xDS".
 """
 
 from __future__ import annotations
@@ -97,7 +97,9 @@ class Session:
             return self._settle_refused(kind, push, fault)
         for resource in push.resources:
             self.has[push.type_url, resource.name] = resource.version
-            self.refused.pop((push.type_url, resource.name), None)
+            healed = self.refused.pop((push.type_url, resource.name), None)
+            if healed is not None and push.type_url == SECRET:
+                self._forget_refused(SECRET)  # while one secret is spoilt, Envoy refuses its good neighbours too
         for name in push.removed:
             self.has.pop((push.type_url, name), None)
         return [Answer(push.type_url, one.name, one.version) for one in push.resources]
@@ -119,8 +121,11 @@ class Session:
 
     def retry_listeners(self) -> None:
         """Let refused listeners be sent again. One may have been refused for an address that somebody else had taken,
-        and that is free by now; all else is refused for what it is."""
-        for key in [key for key in self.refused if key[0] == LISTENER]:
+        and that is free by now; a cluster or a secret is refused for what it is."""
+        self._forget_refused(LISTENER)
+
+    def _forget_refused(self, type_url: str) -> None:
+        for key in [key for key in self.refused if key[0] == type_url]:
             del self.refused[key]
 
     def next(self, wanted: Mapping[Key, Resource]) -> Push | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
@@ -58,7 +58,7 @@ class Resource:
     type_url: str
     name: str
     version: str
-    body: bytes
+    body: bytes = field(repr=False)
 
 
 def resources(target: NodeTarget, log_path: str) -> dict[tuple[str, str], Resource]:
@@ -276,7 +276,7 @@ def _inbound_chain(listener: Inbound) -> Json:
         ]
     else:
         alpn = ()
-        filters = [_tcp_filter(listener.name, listener.upstream, limit)]
+        filters = [_tcp_filter(listener.name, listener.upstream, limit, after_handshake=True)]
     return {
         "name": "mtls",
         "filters": filters,
@@ -297,9 +297,7 @@ def _edge_chain(listener: EdgeTls, index: int) -> Json:
     chain: Json = {"name": host.host, "filter_chain_match": {"server_names": [host.host]}}
     if not host.credential:
         return chain | {"filters": [_tcp_filter(f"{listener.name}.{host.host}", host.upstream, None)]}
-    served = _virtual_host(
-        host.host, [host.host, f"{host.host}:*"], host.upstream, retry=True, hsts=listener.hsts, require_tls=True
-    )
+    served = _virtual_host(host.host, [host.host], host.upstream, retry=True, hsts=listener.hsts, require_tls=True)
     return chain | {
         "filters": [
             _http_filter(
@@ -320,10 +318,9 @@ def _edge_chain(listener: EdgeTls, index: int) -> Json:
 
 
 def _redirect_filter(listener: EdgeRedirect) -> Json:
-    names = [form for host in listener.hosts for form in (host, f"{host}:*")]
     redirect: Json = {
         "name": "redirect",
-        "domains": names,
+        "domains": list(listener.hosts),
         "routes": [
             {
                 "match": {"prefix": "/"},
@@ -388,7 +385,7 @@ def _http_filter(
     config: Json = {
         "@type": TYPE_URL_PREFIX + "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": prefix,
-        "route_config": {"name": prefix, "virtual_hosts": hosts},
+        "route_config": {"name": prefix, "virtual_hosts": hosts, "ignore_port_in_host_matching": True},
         "http_filters": [
             {
                 "name": "envoy.filters.http.router",
@@ -408,7 +405,7 @@ def _http_filter(
     return {"name": "envoy.filters.network.http_connection_manager", "typed_config": config}
 
 
-def _tcp_filter(prefix: str, upstream: str, max_age: timedelta | None) -> Json:
+def _tcp_filter(prefix: str, upstream: str, max_age: timedelta | None, *, after_handshake: bool = False) -> Json:
     config: Json = {
         "@type": TYPE_URL_PREFIX + "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy",
         "stat_prefix": prefix,
@@ -418,6 +415,9 @@ def _tcp_filter(prefix: str, upstream: str, max_age: timedelta | None) -> Json:
     }
     if max_age is not None:
         config["max_downstream_connection_duration"] = _seconds(max_age)
+    if after_handshake:
+        # Otherwise the app gets a connection for everybody who knocks, before they are refused.
+        config |= {"upstream_connect_mode": "ON_DOWNSTREAM_TLS_HANDSHAKE", "max_early_data_bytes": 1 << 16}
     return {"name": "envoy.filters.network.tcp_proxy", "typed_config": config}
 
 
@@ -438,6 +438,7 @@ def _connection_log(path: str, listener: str) -> Json:
                     "peer_uri": "%DOWNSTREAM_PEER_URI_SAN%",
                     "peer_serial": "%DOWNSTREAM_PEER_SERIAL%",
                     "failure": "%DOWNSTREAM_TRANSPORT_FAILURE_REASON%",
+                    "upstream": "%UPSTREAM_HOST%",
                     "sni": "%REQUESTED_SERVER_NAME%",
                 }
             },

@@ -7,10 +7,15 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from pathlib import Path
 from types import TracebackType
 
 from everyhop.errors import EveryhopError
+
+_TRIES = 20
+_PAUSE = 0.02
+"""Seconds."""
 
 
 class InstanceLock:
@@ -24,15 +29,19 @@ class InstanceLock:
     def __enter__(self) -> InstanceLock:
         """Take the lock; raises ``already-running`` while another process holds it."""
         self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        for _ in range(_TRIES):  # somebody who only looks holds it for a moment
+            try:
+                fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                time.sleep(_PAUSE)
+        else:
             os.close(self._fd)
             raise EveryhopError(
                 "already-running",
                 f"everyhop already runs on {self._path.parent}, as process {holder(self._path) or 'unknown'}",
                 hint="`everyhop status` shows it, `everyhop down` ends it, --data names another directory",
-            ) from None
+            )
         os.ftruncate(self._fd, 0)
         os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
         return self
@@ -40,7 +49,8 @@ class InstanceLock:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Give the lock back."""
+        """Give the lock back; no pid stays behind that could be taken for a living one."""
+        os.ftruncate(self._fd, 0)
         os.close(self._fd)
 
 
@@ -52,7 +62,7 @@ def holder(path: Path) -> int | None:
         return None
     try:
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)  # shared: lookers do not disturb each other
         except BlockingIOError:
             text = os.pread(fd, 32, 0).decode(errors="replace").strip()
             return int(text) if text.isdigit() else None

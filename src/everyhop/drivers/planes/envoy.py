@@ -8,6 +8,7 @@ nothing is lost and the disk does not fill.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import http.client
 import json
 import os
@@ -27,6 +28,8 @@ from everyhop.ports import Connection, ProcessSpec
 _ROTATE_AT = 4 << 20
 _READ_AT_MOST = 16 << 20
 _ADMIN_TIMEOUT = 5.0
+_LONGEST_PATH = 107
+"""sun_path holds 108 bytes, with the closing zero (unix(7))."""
 
 
 @dataclass(slots=True)
@@ -49,6 +52,12 @@ class EnvoyPlane:
     def spec(self, node: str) -> ProcessSpec:
         """The process of a node's proxy; its bootstrap file is written first."""
         home = self._home(node)
+        if len(os.fsencode(home / "admin.sock")) > _LONGEST_PATH:
+            raise EveryhopError(
+                "store-unavailable",
+                f"expected a socket path of at most {_LONGEST_PATH} bytes, got {home / 'admin.sock'}",
+                hint="choose a shorter data directory with --data",
+            )
         for folder in (home.parent, home):
             folder.mkdir(mode=0o700, exist_ok=True)
         bootstrap = home / "bootstrap.json"
@@ -59,6 +68,8 @@ class EnvoyPlane:
             partial.replace(bootstrap)
         return ProcessSpec(
             name=f"envoy-{node}",
+            # An Envoy that runs with an older bootstrap is another process, and is replaced.
+            environment={"EVERYHOP_BOOTSTRAP": hashlib.sha256(text.encode()).hexdigest()[:16]},
             command=(
                 str(_binary()),
                 "--config-path",
@@ -272,6 +283,7 @@ def _connection(node: str, line: bytes) -> Connection | None:
         group=text.get("group", ""),
         peer_identity=text.get("peer_uri", ""),
         peer_serial=int(serial, 16) if serial else None,
-        failure=text.get("failure", ""),
+        # An app is looked for only when the handshake is over: what failed then came later, and is no refusal.
+        failure="" if text.get("upstream") else text.get("failure", ""),
         server_name=text.get("sni", ""),
     )

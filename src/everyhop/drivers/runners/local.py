@@ -79,6 +79,14 @@ class LocalRunner:
             raise EveryhopError(
                 "process-failed", f"expected a name of letters, digits, '.', '_', '-' and a command, got {spec.name!r}"
             )
+        beginning = asyncio.create_task(self._start(spec))
+        try:
+            return await asyncio.shield(beginning)
+        except asyncio.CancelledError:
+            await asyncio.wait({beginning})  # a process half started must not be left unknown
+            raise
+
+    async def _start(self, spec: ProcessSpec) -> RunningProcess:
         mark = Mark(self._instance, spec.name, spec.digest())
         async with self._one_at_a_time:
             child = await asyncio.to_thread(self._spawn, spec, mark)

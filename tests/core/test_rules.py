@@ -198,7 +198,7 @@ BROKEN: dict[str, Broken] = {
         extensions={x509.BasicConstraints: x509.BasicConstraints(True, 3)},
     ),
     "an authority under an issuing one": Broken(
-        ["rfc5280.path_length"],
+        ["rfc5280.path_length", "house.signer"],
         "intermediate",
         issuer=intermediate(),
         issuer_name="intermediate",
@@ -220,7 +220,7 @@ BROKEN: dict[str, Broken] = {
     ),
     "basic constraints not critical": Broken(["rfc5280.criticality"], critical={x509.BasicConstraints: False}),
     "names not critical without a subject": Broken(["rfc5280.criticality"], critical={SAN: False}),
-    "names critical beside a subject": Broken(["rfc5280.criticality"], subject="db"),
+    "names critical beside a subject": Broken(["rfc5280.criticality", "house.leaf_subject"], subject="db"),
     "nobody": Broken(["rfc5280.subject", "spiffe.one_uri"], extensions={SAN: None}),
     "a name in capitals": Broken(
         ["rfc5280.dns_syntax", "house.issuer_scope"], extensions=names(uri(str(DB)), x509.DNSName("DB.Shop.Internal"))
@@ -292,6 +292,15 @@ BROKEN: dict[str, Broken] = {
         "intermediate",
         extensions={x509.NameConstraints: x509.NameConstraints(None, [x509.DNSName("example")])},
     ),
+    "a leaf by the root": Broken(
+        ["house.signer"],
+        issuer=root(),
+        issuer_name="root",
+        extensions={
+            x509.AuthorityKeyIdentifier: x509.AuthorityKeyIdentifier(root().facts.key_identifier, None, None)  # type: ignore[union-attr]
+        },
+    ),
+    "a leaf with a subject": Broken(["house.leaf_subject"], subject="db", critical={SAN: False}),
     "something unknown": Broken(
         ["house.extensions"],
         extensions={

@@ -189,6 +189,34 @@ def test_a_spoilt_resource_is_sent_again_though_the_proxy_once_had_it() -> None:
     assert sent(session.next(wanted(S))) == ["identity@1"]
 
 
+def test_what_was_refused_beside_a_spoilt_secret_is_sent_again_once_that_is_healed() -> None:
+    """Envoy builds one context of all its secrets: while one is bad, it refuses the good ones too, each alone."""
+    session = Session()
+    session.heard(request(SECRET, "identity", "trust"))
+    nack(session, session.next(wanted(S, T)), "bad key")
+    nack(session, session.next(wanted(S, T)), "bad key")
+    assert session.next(wanted(S, T)) is None
+    good = resource(SECRET, "identity", "2")
+    ack(session, session.next(wanted(good, T)))
+    last = session.next(wanted(good, T))
+    assert sent(last) == ["trust@1"]
+    ack(session, last)
+    assert session.next(wanted(good, T)) is None
+
+
+def test_a_refused_listener_can_be_tried_again_and_nothing_else() -> None:
+    """Its address may have been taken by somebody who has ended since."""
+    session, door = Session(), resource(LISTENER, "inbound")
+    session.heard(request(LISTENER))
+    session.heard(request(SECRET, "identity"))
+    nack(session, session.next(wanted(door)), "address already in use")
+    nack(session, session.next(wanted(door, S)), "bad key")
+    assert session.next(wanted(door, S)) is None
+    session.retry_listeners()
+    assert sent(session.next(wanted(door, S))) == ["inbound@1"]
+    assert session.next(wanted(door, S)) is None
+
+
 def test_a_reconnecting_proxy_is_not_sent_what_it_has() -> None:
     session = Session()
     answers = session.heard(request(SECRET, "identity", "trust", initial={"identity": "1", "trust": "0"}))

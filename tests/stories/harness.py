@@ -21,8 +21,9 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from string import Template
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import everyhop
 from everyhop import app
@@ -72,8 +73,6 @@ def filled(text: str, **values: object) -> str:
             self[key] = free_port()
             return self[key]
 
-    from string import Template
-
     return Template(text).substitute(Chosen(known))
 
 
@@ -100,7 +99,7 @@ class Everyhop:
 
     # --- the life of the command line -----------------------------------------------------------------------------
 
-    def up(self, *options: str, crash: str = "") -> Everyhop:
+    def up(self, *options: str, crash: str = "") -> Self:
         """Start ``everyhop up`` in the background. With ``crash`` it kills itself there (see crashing.py)."""
         assert self.process is None or self.process.poll() is not None, "it runs already"
         program = [sys.executable, str(CRASHING)] if crash else [sys.executable, "-m", "everyhop"]
@@ -115,7 +114,7 @@ class Everyhop:
             )
         return self
 
-    def ready(self, *, seconds: float = 60.0) -> Everyhop:
+    def ready(self, *, seconds: float = 60.0) -> Self:
         """Wait until every hop was seen as it should be and every certificate was seen on the wire."""
 
         def is_ready() -> bool:
@@ -203,7 +202,8 @@ class Everyhop:
         try:
             return self.ask(lambda store: status_of(store, str(self.data), app.now()))
         except EveryhopError as error:
-            assert error.code.name == "not-running", error
+            if error.code.name != "not-running":
+                raise
             return None
 
     def status(self) -> Status:
@@ -251,7 +251,7 @@ class Everyhop:
 
     # --- the end --------------------------------------------------------------------------------------------------
 
-    def __enter__(self) -> Everyhop:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

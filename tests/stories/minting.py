@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from tests.stories.harness import Everyhop
 
 from everyhop import app
 from everyhop.core.certificate import CertificateRequest
@@ -20,7 +21,6 @@ from everyhop.ports import ClientCredential
 from everyhop.services.apply import planned
 from everyhop.services.establish import Authorities
 from everyhop.services.issue import Gate
-from tests.stories.harness import Everyhop
 
 
 def mint(mesh: Everyhop, service: str, *, life: timedelta | None = None) -> ClientCredential:

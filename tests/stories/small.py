@@ -6,9 +6,10 @@ mTLS connection on it. ``spare`` has a proxy and no traffic: a story can stop it
 
 from __future__ import annotations
 
-from everyhop.core.hop import Address
 from tests.stories.client import Answer, request
 from tests.stories.harness import Everyhop, filled, free_port
+
+from everyhop.core.hop import Address
 
 HOST = "small.localhost"
 

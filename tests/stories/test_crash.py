@@ -10,13 +10,13 @@ from contextlib import contextmanager
 
 import pytest
 from cryptography import x509
+from tests.stories.client import Load
+from tests.stories.harness import Everyhop, until
+from tests.stories.small import Small
 
 from everyhop.core.certificate import public_key_bytes
 from everyhop.core.lifecycle import Rotation
 from everyhop.ports import IssuanceState
-from tests.stories.client import Load
-from tests.stories.harness import Everyhop, until
-from tests.stories.small import Small
 
 pytestmark = pytest.mark.story
 

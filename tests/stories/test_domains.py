@@ -16,16 +16,16 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 from OpenSSL import SSL, crypto
+from tests.stories.client import callers, handshake, request
+from tests.stories.harness import until
+from tests.stories.minting import mint
+from tests.stories.small import HOST, Small
 
 from everyhop import app
 from everyhop.core.certificate import assemble, public_key_bytes, signature_algorithm
 from everyhop.core.chain import pem
 from everyhop.ports import ClientCredential
 from everyhop.services.explain import explain
-from tests.stories.client import callers, handshake, request
-from tests.stories.harness import until
-from tests.stories.minting import mint
-from tests.stories.small import HOST, Small
 
 pytestmark = pytest.mark.story
 

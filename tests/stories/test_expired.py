@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import pytest
-
-from everyhop import app
 from tests.stories.client import Load
 from tests.stories.harness import until
 from tests.stories.small import Small
+
+from everyhop import app
 
 pytestmark = pytest.mark.story
 
@@ -24,11 +23,12 @@ def works(mesh: Small) -> bool:
     return mesh.status().ok
 
 
-def ends_of(mesh: Small, *, root: bool) -> Sequence[datetime]:
-    """When the last of the certificates ends: leaves, intermediates, and the roots if asked for."""
+def end_of(mesh: Small, *, root: bool) -> datetime:
+    """When the last of the certificates has ended: leaves, intermediates, and the roots if asked for."""
     found = mesh.status()
     leaves = [one.not_after for one in found.certificates if one.not_after]
-    return [*leaves, *(one.not_after for one in found.authorities if root or one.kind != "root")]
+    ends = [*leaves, *(one.not_after for one in found.authorities if root or one.kind != "root")]
+    return max(ends) + timedelta(seconds=1)  # the last second still counts (RFC 5280, 4.1.2.5)
 
 
 def test_down_for_longer_than_leaves_and_the_intermediate_live() -> None:
@@ -42,7 +42,7 @@ def test_down_for_longer_than_leaves_and_the_intermediate_live() -> None:
         roots = mesh.roots
         mesh.run("down")
         assert mesh.died_quietly()
-        until(lambda: app.now() > max(ends_of(mesh, root=False)), "everything to expire")
+        until(lambda: app.now() > end_of(mesh, root=False), "everything to expire")
         mesh.up()
         until(lambda: works(mesh), "the mesh to be repaired")
         assert mesh.roots == roots
@@ -62,7 +62,7 @@ def test_killed_for_longer_than_even_the_root_lives() -> None:
         until(lambda: mesh.workspace.bundle_file.exists() and works(mesh), "the mesh to work")
         before, roots = mesh.processes(), mesh.roots
         mesh.kill9()
-        until(lambda: app.now() > max(ends_of(mesh, root=True)), "everything to expire")
+        until(lambda: app.now() > end_of(mesh, root=True), "everything to expire")
         assert not works(mesh)
         mesh.up()
         until(lambda: works(mesh), "the mesh to be repaired")

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
+from tests.fakes.pki import CA, Issued
+from tests.stories.harness import filled, free_port
 
 from everyhop import app
 from everyhop.core.hop import Address
@@ -27,8 +29,6 @@ from everyhop.drivers.probes.tls import WireProber
 from everyhop.drivers.runners.local import LocalRunner
 from everyhop.services.apply import plan_of
 from everyhop.services.deploy import BundleMaterial, Deployment, LeafMaterial, NodeTarget
-from tests.fakes.pki import CA, Issued
-from tests.stories.harness import filled, free_port
 
 pytestmark = pytest.mark.story
 
@@ -112,9 +112,9 @@ def bundle(*authorities: CA) -> BundleMaterial:
 def test_a_bad_pair_is_refused_alone_and_the_next_good_one_heals() -> None:
     """A certificate with another key is pushed to web, and with it a good new bundle to both.
 
-    web refuses the pair and keeps the old certificate on the wire. As long as the pair is spoilt, Envoy refuses the good
-    bundle as well, which goes into the same context; api takes it at once, and a new certificate of its own. The next
-    good pair is taken and served, and then the bundle is taken too, without anybody asking for it again.
+    web refuses the pair and keeps the old certificate on the wire. As long as the pair is spoilt, Envoy refuses the
+    good bundle as well, which goes into the same context; api takes it at once, and a new certificate of its own. The
+    next good pair is taken and served, and then the bundle is taken too, without anybody asking for it again.
     """
     ca, newer = CA(), CA("newer root")
     first = {name: issue(ca, name) for name in ("web", "api")}

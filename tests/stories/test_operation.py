@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 
 import pytest
-
-from everyhop.services.supervise import ProcessState
 from tests.stories.client import Load, handshake, request
 from tests.stories.harness import until
 from tests.stories.minting import mint
 from tests.stories.small import HOST, Small
+
+from everyhop.services.supervise import ProcessState
 
 pytestmark = pytest.mark.story
 
@@ -155,23 +156,23 @@ def test_down_ends_what_a_crash_left_behind() -> None:
 
 
 def test_a_taken_port_is_never_shared() -> None:
-    """While everyhop is down, somebody takes the port of one of its doors, and would share it. everyhop says so, and
-    serves nothing there: two servers on one port would each get a part of the connections. When the port is free
-    again, the door opens by itself."""
-    import socket
+    """While everyhop is down, somebody takes the port of one of its doors, and would share it.
 
-    with Small() as mesh:
+    everyhop says which, and starts nothing: two servers on one port would each get a part of the connections. When the
+    port is free again, all is well.
+    """
+    with Small() as mesh, socket.socket() as foreign:
         mesh.up().ready()
         door = mesh.mesh_address("web")
         assert mesh.stop() == 0
-        with socket.socket() as foreign:
-            foreign.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            foreign.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            foreign.bind((door.host, door.port))
-            foreign.listen()
-            mesh.up()
-            until(lambda: f"{door}" in mesh.status().fault, "everyhop to say which address is taken")
-            assert not mesh.status().ok
-            mesh.run("status", exit_status=1)
-        mesh.ready()
+        foreign.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        foreign.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        foreign.bind((door.host, door.port))
+        foreign.listen()
+        said = mesh.run("up", str(mesh.file), exit_status=3).stderr
+        assert "address-in-use" in said
+        assert str(door) in said
+        assert not mesh.processes()
+        foreign.close()
+        mesh.up().ready()
         mesh.send()

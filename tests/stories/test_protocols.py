@@ -15,13 +15,13 @@ import pytest
 from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.events import DataReceived, ResponseReceived, StreamEnded, TrailersReceived
-
-from everyhop import app
-from everyhop.core.hop import Address
 from tests.fakes.pki import CA
 from tests.stories.client import callers, handshake, plaintext, request
 from tests.stories.harness import Everyhop, filled, free_port
 from tests.stories.minting import mint
+
+from everyhop import app
+from everyhop.core.hop import Address
 
 pytestmark = pytest.mark.story
 

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 import pytest
 from cryptography import x509
-
 from tests.stories.client import Load, handshake
 from tests.stories.harness import until
 from tests.stories.small import HOST, Small

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import http.client
 import re
+import socket
 import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
-
-from everyhop.core.hop import Address
 from tests.stories.client import handshake, request
 from tests.stories.harness import until
 from tests.stories.shop import Shop
+
+from everyhop.core.hop import Address
 
 pytestmark = pytest.mark.story
 
@@ -155,19 +157,15 @@ def test_tls_12_is_refused_at_a_modern_edge(shop: Shop) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.load_verify_locations(cadata=shop.roots)
     context.maximum_version = ssl.TLSVersion.TLSv1_2
-    import socket
-
     with (
         socket.create_connection(("127.0.0.1", shop.https), 10) as raw,
-        pytest.raises(ssl.SSLError, match="(?i)protocol.version"),
+        pytest.raises(ssl.SSLError, match=r"(?i)protocol.version"),
     ):
         context.wrap_socket(raw, server_hostname="shop.localhost")
 
 
 def test_a_client_that_does_not_trust_our_root_refuses_us(shop: Shop) -> None:
     """The root is ours alone: a client with the public roots says so."""
-    import socket
-
     with (
         socket.create_connection(("127.0.0.1", shop.https), 10) as raw,
         pytest.raises(ssl.SSLCertVerificationError),
@@ -195,6 +193,4 @@ def test_ctrl_c_ends_everything_and_only_that() -> None:
 
 
 def _exists(pid: int) -> bool:
-    from pathlib import Path
-
     return Path(f"/proc/{pid}").exists()

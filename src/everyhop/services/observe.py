@@ -77,6 +77,8 @@ class Observer:
         lines: list[Connection] = []
         for node in plan.nodes:
             lines += await self._plane.connections(node.name)
+        # A proxy logs a connection when it ends, and each has its own log: the order of time is made here.
+        lines.sort(key=lambda line: line.at)
         foreign = [line for line in lines if not line.peer_address.startswith(PROBE_SOURCE + ":")]
         self._note_callers(plan, foreign)
         await self._keep_hops(plan, [line for line in foreign if not line.failure and line.version], fence)
@@ -133,6 +135,8 @@ class Observer:
                 connections=count + (known.value.connections if known else 0),
                 source=f"envoy of {line.node}",
             )
+            if known is not None and line.at < known.value.at <= self._clock.now():
+                seen = replace(known.value, connections=seen.connections)  # it began long ago and ended only now
             await HOPS_SEEN.put(self._store, name, seen, fence=fence)
 
     async def _keep_refusals(self, lines: list[Connection], fence: Lease | None) -> None:
@@ -146,7 +150,6 @@ class Observer:
             joined[key] = _merged(known, seen) if known else seen
         if not joined:
             return
-        stored = {one.value.last_at: _refusal_key(one.value) for one in await REFUSALS_SEEN.all(self._store)}
         for key, seen in joined.items():
             before = await REFUSALS_SEEN.get(self._store, key)
             await REFUSALS_SEEN.put(self._store, key, _merged(before.value, seen) if before else seen, fence=fence)
@@ -154,9 +157,9 @@ class Observer:
                 self._report(
                     Event("refused", seen.last_at, {"node": seen.node, "who": seen.peer_identity, "why": seen.failure})
                 )
-        for _, key in sorted(stored.items())[: max(0, len(stored) + len(joined) - self._refusals_kept)]:
-            if key not in joined:
-                await self._store.delete(REFUSALS_SEEN.kind, key, fence=fence)
+        stored = sorted((one.value.last_at, _refusal_key(one.value)) for one in await REFUSALS_SEEN.all(self._store))
+        for _, key in stored[: max(0, len(stored) - self._refusals_kept)]:
+            await self._store.delete(REFUSALS_SEEN.kind, key, fence=fence)
 
 
 def _merged(before: RefusalSeen, after: RefusalSeen) -> RefusalSeen:

@@ -35,10 +35,10 @@ class Echo(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(answer)
 
-    do_POST = do_GET
+    do_POST = do_GET  # noqa: N815  # http.server's name
 
     def ask(self, body: str) -> tuple[int, object]:
-        """Ask the callee, with the headers that the client named ``x-pass-<name>``; its answer, or why there is none."""
+        """Ask the callee, with the headers that the client named ``x-pass-<name>``; its answer, or why none."""
         passed = {
             name.lower().removeprefix("x-pass-"): value
             for name, value in self.headers.items()

@@ -26,14 +26,15 @@ class Echo(socketserver.BaseRequestHandler):
             for event in connection.receive_data(data):
                 if isinstance(event, RequestReceived):
                     bodies[event.stream_id] = b""
-                    callers[event.stream_id] = dict(event.headers).get("x-forwarded-client-cert", "")
+                    headers = {str(name): str(value) for name, value in event.headers}
+                    callers[event.stream_id] = headers.get("x-forwarded-client-cert", "")
                 elif isinstance(event, DataReceived):
                     bodies[event.stream_id] += event.data
                     connection.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
                 elif isinstance(event, StreamEnded):
                     stream = event.stream_id
-                    headers = [(":status", "200"), ("content-type", "application/grpc"), ("caller", callers[stream])]
-                    connection.send_headers(stream, headers)
+                    said = [(":status", "200"), ("content-type", "application/grpc"), ("caller", callers[stream])]
+                    connection.send_headers(stream, said)
                     connection.send_data(stream, bodies[stream])
                     connection.send_headers(stream, [("grpc-status", "0")], end_stream=True)
             self.request.sendall(connection.data_to_send())

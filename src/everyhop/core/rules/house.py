@@ -95,6 +95,20 @@ def _known_extensions(draft: Draft) -> str:
     return f"unexpected extension {unknown[0]}" if unknown else ""
 
 
+def _signer(draft: Draft) -> str:
+    profile, issuer = draft.request.profile, draft.issuer.facts
+    if issuer is None:
+        return "" if profile.signer == "self" else f"profile {profile.name} does not sign itself"
+    limits = issuer.extension(x509.BasicConstraints)
+    kind = "root" if limits is not None and limits.value.path_length else "intermediate"
+    return "" if profile.signer == kind else f"profile {profile.name} is signed by its {profile.signer}, not by a {kind}"
+
+
+def _leaf_subject(draft: Draft) -> str:
+    named = not draft.request.profile.is_ca and list(draft.facts.subject)
+    return "a leaf is named by its alternative names only" if named else ""
+
+
 HOUSE = (
     Rule("house.serial_bits", "CA/B BR, 7.1", "a serial cannot be guessed", _serial_bits),
     Rule(
@@ -102,6 +116,13 @@ HOUSE = (
         "promise 4",
         "no certificate outlives its issuer: chains never break in the middle",
         _within_issuer_life,
+    ),
+    Rule("house.signer", "SECURITY.md", "a root signs intermediates and nothing else", _signer),
+    Rule(
+        "house.leaf_subject",
+        "RFC 6125, 2.3",
+        "name constraints do not bind a subject, so a leaf has none",
+        _leaf_subject,
     ),
     Rule("house.key_type", "docs/defaults.md", "keys are of a type that every peer can use", _key_type),
     Rule(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from everyhop.core.refusal import REASONS, explain_failure
+from everyhop.core.refusal import REASONS, explain_failure, is_refusal
 
 CALLERS = ("spiffe://shop.internal/test/web",)
 STRANGER = "spiffe://shop.internal/test/mallory"
@@ -56,3 +56,10 @@ def test_a_reason_is_found_by_its_fragment_before_a_more_general_one() -> None:
     assert codes.index("wrong-identity") < codes.index("foreign-authority")
     assert codes.index("expired") < codes.index("foreign-authority")
     assert all(explain_failure(one.fragment, "", ()).code == one.code for one in REASONS)
+
+
+def test_a_peer_that_hangs_up_was_not_refused() -> None:
+    """As Envoy 1.40 logs a reset after the handshake, and as it logs a verdict."""
+    assert not is_refusal("TLS_error:|33554536:system_library:OPENSSL_internal:Connection_reset_by_peer:TLS_error_end")
+    assert not is_refusal("")
+    assert is_refusal("TLS_error:|268435612:SSL_routines:OPENSSL_internal:HTTP_REQUEST:TLS_error_end")

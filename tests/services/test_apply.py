@@ -61,7 +61,7 @@ def test_a_file_with_faults_changes_nothing() -> None:
         await put(store, TEXT)
         before = (dict(store.disk.documents), list(store.disk.audit))
         with pytest.raises(TopologyFaults) as faults:
-            await put(store, TEXT.replace("owner: data", "owner: nobody").replace("postgres", "smoke"))
+            await put(store, TEXT.replace("web: {owner: shop", "web: {owner: nobody").replace("postgres", "smoke"))
         assert faults.value.code.name == "topology-invalid"
         assert len(faults.value.faults) == 2
         assert (dict(store.disk.documents), list(store.disk.audit)) == before

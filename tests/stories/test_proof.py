@@ -193,6 +193,19 @@ def test_a_stranger_is_turned_away_and_everyhop_explains_why(shop: Shop, name: s
     until(lambda: counted() == before + 1, f"{name} to be explained as {stranger.code}: {explained(shop).refused}")
 
 
+def test_a_stranger_never_reaches_the_app(shop: Shop) -> None:
+    """Forty strangers knock at the database's door. Not one makes so much as a connection to PostgreSQL itself."""
+
+    def connections() -> int:
+        (found,) = shop.admin("db", "/stats?filter=cluster.app.upstream_cx_total&format=json")["stats"]
+        return int(found["value"])
+
+    before = connections()
+    for _ in range(40):
+        refused(shop.mesh_address("db"), None)
+    assert connections() - before < 20  # heartbeats of the api, and its own
+
+
 def explained(shop: Shop) -> Explanation:
     return shop.ask(lambda store: explain(store, str(shop.data), caller="", callee="db"))
 

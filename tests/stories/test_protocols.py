@@ -165,6 +165,11 @@ def test_a_server_that_speaks_first_is_heard_through_two_proxies(mesh: Mixed) ->
             lines.write(word)
             lines.flush()
             assert lines.readline() == word.upper()
+    hops = {one.hop: one for one in mesh.status().hops}
+    assert hops["web -> mail"].ok
+    assert hops["api -> mail"].ok
+    # Heartbeats hang up on the greeting: that is no refusal.
+    assert not mesh.json("explain", "web", "mail")["refused"]
     answer = plaintext(mesh.mesh_address("mail"), b"helo\n")
     assert (answer.closed, b"ready" in answer.answer) == (True, False)
 

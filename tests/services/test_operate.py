@@ -147,7 +147,8 @@ async def running(machine: Machine, text: str = RUN, instance: str = "one") -> A
         yield mesh, task
         stop.set()
         await machine.clock.until(task.done)
-        await task
+        if not task.cancelled():  # a test may have killed it
+            await task
     finally:
         life.cancel()
         task.cancel()
@@ -204,10 +205,8 @@ def test_after_a_kill_it_takes_over_what_still_runs() -> None:
                 assert {one.name: one.pid for one in await machine.runner.running()} == pids
                 assert {one.serial for one in (await machine.status()).certificates} == certificates
                 assert machine.runner.stopped == []
-            raise asyncio.CancelledError  # the first mesh is gone: it has no orderly end
 
-    with pytest.raises(asyncio.CancelledError):
-        asyncio.run(play())
+    asyncio.run(play())
 
 
 def test_renewals_and_rotations_happen_by_themselves() -> None:
@@ -346,6 +345,19 @@ def test_it_does_not_begin_without_a_topology_or_with_a_broken_store() -> None:
             await Mesh(machine.outside(), Settings()).run(asyncio.Event())
         assert refusal.value.code.name == "store-unavailable"
         assert await machine.runner.running() == []
+
+    asyncio.run(play())
+
+
+def test_a_port_that_a_stranger_holds_is_said_before_anything_is_started() -> None:
+    async def play() -> None:
+        machine = Machine(taken={9002})
+        with pytest.raises(EveryhopError) as refusal:
+            async with running(machine) as (_, task):
+                await machine.clock.until(task.done)
+        assert refusal.value.code.name == "address-in-use"
+        assert "envoy-db needs 127.0.0.1:9002" in refusal.value.message
+        assert (machine.runner.started, machine.disk.journal, machine.held) == ([], {}, {})
 
     asyncio.run(play())
 

@@ -226,7 +226,7 @@ class SlotLife(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.slot = slot()
+        self.slot: Slot = slot()
         self.count = 1
 
     @rule(event=st.sampled_from(CredentialEvent))

@@ -9,9 +9,8 @@ from everyhop.core.refusal import REASONS, explain_failure, is_refusal
 CALLERS = ("spiffe://shop.internal/test/web",)
 STRANGER = "spiffe://shop.internal/test/mallory"
 LOGGED = {
-    "TLS_error:|268435581:SSL_routines:OPENSSL_internal:CERTIFICATE_VERIFY_FAILED:verify_SAN_match_failed:TLS_error_end": (
-        "wrong-identity"
-    ),
+    "TLS_error:|268435581:SSL_routines:OPENSSL_internal:CERTIFICATE_VERIFY_FAILED:"
+    "verify_SAN_match_failed:TLS_error_end": "wrong-identity",
     "TLS_error:|268435655:SSL_routines:OPENSSL_internal:PEER_DID_NOT_RETURN_A_CERTIFICATE:TLS_error_end": (
         "no-certificate"
     ),

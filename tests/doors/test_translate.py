@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import timedelta
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
 from google.protobuf import json_format
+from google.protobuf.descriptor_pool import DescriptorPool
 from tests.fakes.world import TEXT, plan
 
+from everyhop.core.hop import Address
 from everyhop.core.plan import NodePlan
 from everyhop.doors.xds.messages import BOOTSTRAP, CLUSTER, LISTENER, SECRET, encode, message_class, parse
 from everyhop.doors.xds.translate import Resource, resources
@@ -19,9 +21,14 @@ Json = dict[str, Any]
 LOG = "/data/nodes/x/connections.jsonl"
 ME = "spiffe://shop.internal/test/"
 HTTP = TEXT.replace("protocol: postgres", "protocol: http")
-EDGE = TEXT.replace("https: 127.0.0.1:8443", "https: 127.0.0.1:8443\n  http: 127.0.0.1:8080").replace(
-    "shop.localhost: {to: web}", "shop.localhost: {to: web}\n    orders.localhost: {to: web}\n    raw.example: {passthrough: raw}"
-).replace("edge:", '  raw: {owner: shop, listen: "192.0.2.7:8443", protocol: tcp}\nedge:')
+EDGE = (
+    TEXT.replace("https: 127.0.0.1:8443", "https: 127.0.0.1:8443\n  http: 127.0.0.1:8080")
+    .replace(
+        "shop.localhost: {to: web}",
+        "shop.localhost: {to: web}\n    orders.localhost: {to: web}\n    raw.example: {passthrough: raw}",
+    )
+    .replace("edge:", '  raw: {owner: shop, listen: "192.0.2.7:8443", protocol: tcp}\nedge:')
+)
 
 
 def node(name: str, text: str = TEXT) -> NodePlan:
@@ -36,9 +43,8 @@ def body(of: NodePlan, kind: str, name: str) -> Json:
     """A resource as Envoy will read it."""
     message = message_class(kind)()
     message.ParseFromString(translated(of)[kind, name].body)
-    from everyhop.doors.xds.messages import message_pool
-
-    return json_format.MessageToDict(message, preserving_proto_field_name=True, descriptor_pool=message_pool())
+    pool = cast("DescriptorPool", message.DESCRIPTOR.file.pool)
+    return json_format.MessageToDict(message, preserving_proto_field_name=True, descriptor_pool=pool)
 
 
 def found(value: object, key: str) -> Iterator[Any]:
@@ -65,11 +71,15 @@ def only(value: object, key: str) -> Any:
 def test_both_ends_state_the_same_versions_and_groups(text: str) -> None:
     server = only(body(node("db", text), LISTENER, "inbound"), "tls_params")
     client = only(body(node("web", text), CLUSTER, "to-db"), "tls_params")
-    assert server == client == {
-        "tls_minimum_protocol_version": "TLSv1_3",
-        "tls_maximum_protocol_version": "TLSv1_3",
-        "ecdh_curves": ["X25519MLKEM768", "X25519", "P-256"],
-    }
+    assert (
+        server
+        == client
+        == {
+            "tls_minimum_protocol_version": "TLSv1_3",
+            "tls_maximum_protocol_version": "TLSv1_3",
+            "ecdh_curves": ["X25519MLKEM768", "X25519", "P-256"],
+        }
+    )
 
 
 @pytest.mark.parametrize("text", [TEXT, HTTP], ids=["tcp", "http"])
@@ -175,7 +185,7 @@ def test_plain_http_is_redirected_with_308_and_unknown_hosts_are_not() -> None:
         "port_redirect": 8443,
         "response_code": "PERMANENT_REDIRECT",
     }
-    assert not any("*" == domain for domain in known["domains"])
+    assert not any(domain == "*" for domain in known["domains"])
     assert only(other, "direct_response")["status"] == 421
 
 
@@ -245,8 +255,9 @@ def test_addresses_of_every_kind_find_their_form() -> None:
     unix = TEXT.replace("127.0.0.1:7002", "unix:{data}/db.sock")
     app = body(node("db", unix), CLUSTER, "app")
     assert (only(app, "pipe")["path"], only(app, "type")) == ("/data/db.sock", "STATIC")
-    named = body(node("db", TEXT.replace("127.0.0.1:7002", "localhost:7002")), CLUSTER, "app")
-    assert named["type"] == "STRICT_DNS"
+    db = node("db")
+    named = replace(db, upstreams=(replace(db.upstreams[0], address=Address("db.internal", 5432)),))
+    assert body(named, CLUSTER, "app")["type"] == "STRICT_DNS"
     sixth = body(node("db", TEXT.replace("127.0.0.1:7002", "[::1]:7002")), CLUSTER, "app")
     assert (sixth["type"], only(sixth, "socket_address")["address"]) == ("STATIC", "::1")
 
@@ -258,7 +269,11 @@ def test_addresses_of_every_kind_find_their_form() -> None:
         (CLUSTER, {"name": "x", "connect_timeout": "soon"}, "connectTimeout|connect_timeout"),
         (CLUSTER, {"name": "x", "type": "STATICK"}, "STATICK"),
         (LISTENER, {"name": "x", "address": {"socket_adress": {}}}, "socket_adress"),
-        (LISTENER, {"name": "x", "filter_chains": [{"filters": [{"typed_config": {"@type": "x/no.Such"}}]}]}, "no.Such"),
+        (
+            LISTENER,
+            {"name": "x", "filter_chains": [{"filters": [{"typed_config": {"@type": "x/no.Such"}}]}]},
+            "no.Such",
+        ),
         (SECRET, {"name": 7}, "name"),
     ],
 )
@@ -271,4 +286,3 @@ def test_the_same_json_gives_the_same_bytes() -> None:
     one = {"name": "x", "connect_timeout": "5s"}
     assert encode(CLUSTER, one) == encode(CLUSTER, dict(reversed(one.items())))
     assert type(parse(BOOTSTRAP, {"node": {"id": "x"}})) is message_class("envoy.config.bootstrap.v3.Bootstrap")
-    assert timedelta(seconds=5)

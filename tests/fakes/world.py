@@ -198,4 +198,3 @@ async def check_all(world: World) -> None:
     leaves = {key for key in world.held if key.startswith("leaf/")}
     in_use = {slot.current.key_id for slot in slots.values() if slot.current}
     assert leaves == in_use, f"keys that nobody will use again: {sorted(leaves - in_use)}"
-

@@ -20,7 +20,12 @@ OPEN = TEXT.replace(', mesh: "127.0.0.1:9001"', "").replace('{service: db, at: "
 
 async def put(store: MemoryStore, text: str, **given: str) -> bool:
     return await apply(
-        store, text, file=given.get("file", "everyhop.yaml"), file_dir=given.get("file_dir", "/shop"), actor="t", now=START
+        store,
+        text,
+        file=given.get("file", "everyhop.yaml"),
+        file_dir=given.get("file_dir", "/shop"),
+        actor="t",
+        now=START,
     )
 
 

@@ -233,7 +233,9 @@ def test_the_newest_showing_counts_whoever_logged_it() -> None:
 def test_who_listens_is_not_seen_by_what_others_say_and_nobody_by_a_refusal() -> None:
     async def play() -> None:
         stage = Stage()
-        await stage.collect(stage.line(), stage.refused("edge"), stage.line(peer_identity=ME + "edge", peer_serial=None))
+        await stage.collect(
+            stage.line(), stage.refused("edge"), stage.line(peer_identity=ME + "edge", peer_serial=None)
+        )
         assert stage.observer.sightings == {}
 
     asyncio.run(play())

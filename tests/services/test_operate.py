@@ -34,9 +34,7 @@ from everyhop.services.records import ROTATIONS, SLOTS
 from everyhop.services.rotate import request_rotation
 from everyhop.settings import Settings
 
-RUN = TEXT.replace(
-    "protocol: postgres}", "protocol: postgres, run: {command: [db], health: {tcp: true}}}"
-)
+RUN = TEXT.replace("protocol: postgres}", "protocol: postgres, run: {command: [db], health: {tcp: true}}}")
 NODES = ("db", "web", "edge")
 PLACES = {9001: ("web", "identity"), 9002: ("db", "identity"), 8443: ("edge", "host:shop.localhost")}
 
@@ -65,7 +63,7 @@ class Machine:
             self.prober.answer(Address("127.0.0.1", port), self.server(*place))
         self.prober.speak_plainly(Address("127.0.0.1", 7002), b"")
 
-    def server(self, node: str, name: str):  # noqa: ANN201  # an Answer
+    def server(self, node: str, name: str):  # an Answer
         def how(asked: Asked, at: datetime) -> Handshake:
             leaf = self.envoys.has.get(node, {}).get(name)
             if not isinstance(leaf, LeafMaterial):
@@ -137,7 +135,9 @@ class Machine:
 
 
 @asynccontextmanager
-async def running(machine: Machine, text: str = RUN, instance: str = "one") -> AsyncGenerator[tuple[Mesh, asyncio.Task[None]]]:
+async def running(
+    machine: Machine, text: str = RUN, instance: str = "one"
+) -> AsyncGenerator[tuple[Mesh, asyncio.Task[None]]]:
     """A mesh that runs; at the end it is told to stop and awaited, unless it has ended already."""
     await apply(machine.store, text, file="f", file_dir="/shop", actor="t", now=machine.clock.now())
     mesh, stop = Mesh(machine.outside(instance), Settings()), asyncio.Event()
@@ -264,7 +264,7 @@ def test_a_fault_of_the_outside_is_told_once_and_tried_again() -> None:
         async def revision(self) -> int:
             return await super().revision()
 
-        async def all(self, kind: str):  # noqa: ANN201  # as in the port
+        async def all(self, kind: str):  # as in the port
             if self.down:
                 raise EveryhopError("store-unavailable", "the disk is full")
             return await super().all(kind)
@@ -291,7 +291,7 @@ def test_a_fault_of_the_outside_is_told_once_and_tried_again() -> None:
 def test_a_bug_ends_the_loop_and_leaves_the_proxies_alone() -> None:
     async def play() -> None:
         machine = Machine()
-        with pytest.raises(ZeroDivisionError):
+        with pytest.raises(ZeroDivisionError):  # noqa: PT012  # the whole life is what raises
             async with running(machine) as (mesh, task):
                 await ready(machine, mesh)
 
@@ -309,7 +309,7 @@ def test_a_bug_ends_the_loop_and_leaves_the_proxies_alone() -> None:
 def test_who_lost_the_lease_stops_and_touches_nothing_more() -> None:
     async def play() -> None:
         machine = Machine()
-        with pytest.raises(EveryhopError) as end:
+        with pytest.raises(EveryhopError) as end:  # noqa: PT012  # the whole life is what raises
             async with running(machine) as (mesh, task):
                 await ready(machine, mesh)
                 later = machine.clock.now() + timedelta(hours=1)

@@ -275,9 +275,7 @@ def test_names_outside_of_the_scope_start_a_root_rotation() -> None:
 # --- a rotation that cannot end well ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("kind", "stuck_in"), [("root", RotationState.OVERLAPPING), ("root", RotationState.REISSUING)]
-)
+@pytest.mark.parametrize(("kind", "stuck_in"), [("root", RotationState.OVERLAPPING), ("root", RotationState.REISSUING)])
 def test_a_host_that_is_added_during_a_rotation_does_not_block_it_for_ever(kind: str, stuck_in: RotationState) -> None:
     """The new intermediate cannot vouch for the new name, so not everything can ever be served under it."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from datetime import timedelta
 
@@ -13,7 +13,7 @@ from tests.fakes.runner import FakeRunner
 from tests.fakes.store import MemoryStore
 
 from everyhop.errors import EveryhopError
-from everyhop.ports import Event, Json, Lease, ProcessSpec
+from everyhop.ports import Document, Event, Json, Lease, ProcessSpec, RunningProcess
 from everyhop.services.supervise import PROCESSES, Backoff, ProcessState, Supervisor, Wanted
 
 WEB, DB = ProcessSpec("web", ("web",)), ProcessSpec("db", ("db",))
@@ -229,10 +229,10 @@ def test_the_end_comes_in_the_opposite_order_and_is_final() -> None:
 
 def test_one_that_will_not_end_does_not_keep_the_others() -> None:
     class Stubborn(FakeRunner):
-        async def stop(self, process: object, *, grace: float = 10.0) -> None:
-            if getattr(process, "name", "") == "web":
+        async def stop(self, process: RunningProcess, *, grace: float = 10.0) -> None:
+            if process.name == "web":
                 raise EveryhopError("process-failed", "it does not end")
-            await super().stop(process, grace=grace)  # pyright: ignore[reportArgumentType]
+            await super().stop(process, grace=grace)
 
     async def play() -> None:
         stage = Stage(Stubborn())
@@ -261,8 +261,14 @@ def test_a_store_that_takes_nothing_does_not_end_the_watch() -> None:
         full = False
 
         async def put(
-            self, kind: str, key: str, value: dict[str, Json], *, expect: int | None = None, fence: Lease | None = None
-        ) -> object:  # pyright: ignore[reportIncompatibleMethodOverride]
+            self,
+            kind: str,
+            key: str,
+            value: Mapping[str, Json],
+            *,
+            expect: int | None = None,
+            fence: Lease | None = None,
+        ) -> Document:
             if self.full:
                 raise EveryhopError("store-unavailable", "the disk is full")
             return await super().put(kind, key, value, expect=expect, fence=fence)

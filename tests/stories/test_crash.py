@@ -148,6 +148,7 @@ def test_killed_from_outside_while_a_rotation_waits() -> None:
             mesh.up().ready()
         assert mesh.processes() == before
         assert not load.failures
+        assert load.sent > 100
         nothing_was_lost_or_doubled(mesh)
 
 
@@ -184,5 +185,6 @@ def test_killed_at_each_step_of_issuance() -> None:
             mesh.up().ready()
             assert mesh.processes() == before
         assert not load.failures
+        assert load.sent > 100
         nothing_was_lost_or_doubled(mesh)
         only_the_newest_root_is_trusted(mesh)

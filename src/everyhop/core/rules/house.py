@@ -101,7 +101,9 @@ def _signer(draft: Draft) -> str:
         return "" if profile.signer == "self" else f"profile {profile.name} does not sign itself"
     limits = issuer.extension(x509.BasicConstraints)
     kind = "root" if limits is not None and limits.value.path_length else "intermediate"
-    return "" if profile.signer == kind else f"profile {profile.name} is signed by its {profile.signer}, not by a {kind}"
+    return (
+        "" if profile.signer == kind else f"profile {profile.name} is signed by its {profile.signer}, not by a {kind}"
+    )
 
 
 def _leaf_subject(draft: Draft) -> str:

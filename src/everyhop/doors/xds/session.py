@@ -97,9 +97,11 @@ class Session:
             return self._settle_refused(kind, push, fault)
         for resource in push.resources:
             self.has[push.type_url, resource.name] = resource.version
-            healed = self.refused.pop((push.type_url, resource.name), None)
-            if healed is not None and push.type_url == SECRET:
-                self._forget_refused(SECRET)  # while one secret is spoilt, Envoy refuses its good neighbours too
+            self.refused.pop((push.type_url, resource.name), None)
+            if push.type_url == SECRET:
+                # While one secret is spoilt, Envoy refuses its good neighbours too. One that it takes may have been the
+                # spoilt one, also if it was spoilt before this stream began: the others get another try.
+                self._forget_refused(SECRET)
         for name in push.removed:
             self.has.pop((push.type_url, name), None)
         return [Answer(push.type_url, one.name, one.version) for one in push.resources]

@@ -218,5 +218,7 @@ def _unavailable(message: str, *, hint: str = "") -> EveryhopError:
     return EveryhopError(
         "seal-unavailable",
         message,
-        hint=hint or "give the secret that was used when the keys were made, or bring it back from a backup",
+        hint=hint
+        or "give the secret that was used when the keys were made, or bring it back from a backup;"
+        " without it, another --data begins anew",
     )

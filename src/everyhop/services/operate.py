@@ -247,9 +247,10 @@ class Mesh:
         )
 
     async def _move(self, tick: Tick) -> None:
-        """Renewals and the rotation, until neither goes further."""
+        """Renewals and the rotation, until neither goes further. Clients outside hear of a root before it signs."""
         moved = True
         while moved:
+            await self._publish()
             moved = await self.renewer.tick(tick, self.observer.sightings)
             moved = await self.rotator.tick(tick) or moved
 

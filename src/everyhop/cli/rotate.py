@@ -12,7 +12,7 @@ from rich.markup import escape
 
 from everyhop.app import now
 from everyhop.cli.context import Context, console, pass_context, wait_for
-from everyhop.core.lifecycle import CredentialState, Rotation
+from everyhop.core.lifecycle import CredentialState, Rotation, RotationState
 from everyhop.errors import EveryhopError
 from everyhop.ports import Store
 from everyhop.services.apply import planned
@@ -99,6 +99,9 @@ def _rotate(context: Context, kind: str, overlap: timedelta | None, wait: bool, 
             )
             if wait:
                 rotation = await _rotation_progress(context, store, rotation, timeout)
+            if rotation.state is RotationState.GIVEN_UP:
+                why = rotation.history[-1][1]
+                raise EveryhopError("check-failed", f"the rotation was given up: {why}", hint="another one takes over")
             context.show(rotation, lambda out: out.print(f"[green]{rotation.state}[/]" if wait else "asked"))
 
     wait_for(work())

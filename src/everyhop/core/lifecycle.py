@@ -241,10 +241,18 @@ def due_at(issued_at: datetime, not_after: datetime, policy: RenewalPolicy, frac
     return issued_at + (not_after - issued_at) * min(max(share, 0.05), 0.95)
 
 
+_DEAD_RETRY = timedelta(seconds=30)
+
+
 def retry_delay(attempts: int, policy: RenewalPolicy, remaining: timedelta) -> timedelta:
-    """How long to wait after the n-th failure in a row: doubling, bounded, and never past a quarter of what is left."""
+    """How long to wait after the n-th failure in a row: doubling, bounded, at least a second.
+
+    While a certificate lives, never longer than a quarter of what is left; when none does, never longer than half a
+    minute: soon enough for a repair, seldom enough for the audit log.
+    """
     ladder = min(policy.first_retry * 2 ** min(attempts, 12), policy.last_retry)
-    return max(min(ladder, remaining / 4), min(policy.first_retry, timedelta(seconds=1)))
+    limit = remaining / 4 if remaining > timedelta(0) else _DEAD_RETRY
+    return max(min(ladder, limit), timedelta(seconds=1))
 
 
 class Decision(StrEnum):

@@ -92,6 +92,7 @@ class XdsServer:
             await self._write(stream, node, session, news, reader)
         finally:
             reader.cancel()
+            self._translated.pop(node, None)  # it holds keys; a proxy that comes back has it translated again
             self._deployment.disconnected(node)
 
     async def _read(

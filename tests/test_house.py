@@ -10,6 +10,7 @@ import ast
 import json
 import re
 from collections.abc import Callable, Iterator
+from datetime import date
 from pathlib import Path
 
 import click
@@ -18,6 +19,7 @@ import run
 
 import everyhop
 from everyhop import errors
+from everyhop.core.validation import read
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "src" / "everyhop"
@@ -235,3 +237,9 @@ def test_package_and_changelog_know_this_version() -> None:
     assert version
     assert version[1] == everyhop.__version__
     assert version[1] in titles or titles[:1] == ["Unreleased"]
+
+
+def test_the_topology_in_the_readme_is_right() -> None:
+    (text,) = re.findall(r"```yaml\n(.+?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    topology = read(text, file="README.md", today=date(2026, 11, 22))
+    assert [str(hop) for hop in topology.hops()] == ["client -> edge", "edge -> web", "web -> api"]

@@ -473,10 +473,6 @@ class Plane(Protocol):
         """Connections ended or refused since the last call, oldest first. None is lost or told twice in one life."""
         ...
 
-    async def stats(self, node: str, pattern: str) -> Mapping[str, int]:
-        """Counters and gauges whose names match a regular expression; empty when the proxy does not answer."""
-        ...
-
 
 @dataclass(frozen=True, slots=True)
 class Event:

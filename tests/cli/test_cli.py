@@ -126,7 +126,7 @@ def test_a_faulty_file_is_not_applied(shell: Shell) -> None:
 
 @pytest.mark.parametrize(
     "command",
-    [["status"], ["hops"], ["certs"], ["check"], ["down"], ["logs"], ["trust"], ["explain", "a"]],
+    [["status"], ["hops"], ["certs"], ["check"], ["down"], ["logs"], ["trust"], ["audit"], ["explain", "a"]],
     ids=" ".join,
 )
 def test_nothing_runs_here_is_said_with_a_way_out(shell: Shell, command: Sequence[str]) -> None:
@@ -143,6 +143,22 @@ def test_a_file_that_is_not_there_is_said(shell: Shell) -> None:
 
     assert result.exit_code == ExitStatus.SHORTFALL
     assert "expected a topology at nowhere.yaml" in result.stderr
+
+
+def test_what_was_applied_stands_in_the_audit_log(shell: Shell) -> None:
+    (shell.directory / ".everyhop").mkdir(mode=0o700)
+    (shell.directory / ".everyhop" / "everyhop.db").touch(mode=0o600)
+    shell("apply", shell.file(GOOD))
+
+    (entry,) = json.loads(shell("audit", "--json").output)
+
+    assert (entry["actor"], entry["action"], entry["outcome"], entry["sequence"]) == (
+        "cli",
+        "apply topology",
+        "accepted",
+        1,
+    )
+    assert "apply topology" in shell("audit").output
 
 
 def test_wrong_usage_exits_with_two(shell: Shell) -> None:

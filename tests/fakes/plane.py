@@ -39,9 +39,6 @@ class FakePlane:
         self.seen = [one for one in self.seen if one.node != node]
         return mine
 
-    async def stats(self, node: str, pattern: str) -> Mapping[str, int]:
-        return {}
-
 
 @dataclass
 class FakeEnvoys:

@@ -247,9 +247,9 @@ def test_a_listener_is_asked_itself_and_only_while_proof_is_awaited() -> None:
         leaf = CA().issue("db.test")
         stage.prober.serve(Address("127.0.0.1", 9002), leaf.der, needs_credential=True)
         served = replace(proving("db"), state=CredentialState.SERVED)
-        await stage.observer.look(PLAN, [served, proving("edge"), proving("gone")], None)
+        await stage.observer.look(PLAN, [served, proving("edge"), proving("gone")])
         assert stage.prober.asked == []
-        await stage.observer.look(PLAN, [proving("db")], None)
+        await stage.observer.look(PLAN, [proving("db")])
         seen = stage.observer.sightings["db/identity"]
         assert seen.serial == serial_text(leaf.certificate.serial_number)
         assert seen.source == "handshake with 127.0.0.1:9002"
@@ -261,7 +261,7 @@ def test_a_host_at_the_edge_is_asked_by_its_name_and_a_wildcard_by_some_name() -
     async def play() -> None:
         stage = Stage()
         text = TEXT.replace("shop.localhost: {to: web}", '"*.shop.localhost": {to: web}')
-        await stage.observer.look(plan(text), [proving("edge", "host:*.shop.localhost")], None)
+        await stage.observer.look(plan(text), [proving("edge", "host:*.shop.localhost")])
         assert [(str(one.address), one.server_name) for one in stage.prober.asked] == [
             ("127.0.0.1:8443", "any.shop.localhost")
         ]
@@ -274,7 +274,7 @@ def test_an_answer_that_is_no_certificate_proves_nothing() -> None:
     async def play() -> None:
         stage = Stage()
         stage.prober.serve(Address("127.0.0.1", 9002), b"\x30\x03junk")
-        await stage.observer.look(PLAN, [proving("db")], None)
+        await stage.observer.look(PLAN, [proving("db")])
         assert stage.observer.sightings == {}
 
     asyncio.run(play())

@@ -16,7 +16,7 @@ import click
 
 from everyhop import __version__
 from everyhop.cli.context import Context
-from everyhop.cli.look import certs, check, explain, hops, status, trust
+from everyhop.cli.look import audit, certs, check, explain, hops, status, trust
 from everyhop.cli.rotate import rotate
 from everyhop.cli.run import apply_command, down, logs, up
 from everyhop.cli.topology import plan, schema, validate
@@ -79,6 +79,7 @@ for _command in (
     validate,
     rotate,
     logs,
+    audit,
     trust,
     schema,
 ):

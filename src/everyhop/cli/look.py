@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 import click
@@ -16,6 +17,7 @@ from everyhop.cli.context import Context, duration_text, pass_context, wait_for
 from everyhop.core.hop import Posture
 from everyhop.core.lifecycle import CredentialState
 from everyhop.errors import EveryhopError, ExitStatus
+from everyhop.ports import AuditEntry
 from everyhop.services.explain import Explanation
 from everyhop.services.explain import explain as explain_calls
 from everyhop.services.inventory import CertificateStatus, HopStatus, Status
@@ -110,6 +112,20 @@ def check(context: Context) -> None:
 
 
 @click.command()
+@click.option("--lines", "-n", type=click.IntRange(1, 100_000), default=50, show_default=True, help="How many entries.")
+@pass_context
+def audit(context: Context, lines: int) -> None:
+    """Show who asked for what, and what came of it, the newest first: refusals, rotations, applied topologies."""
+
+    async def ask() -> Sequence[AuditEntry]:
+        async with context.existing.store() as store:
+            return await store.audit_log(limit=lines)
+
+    found = wait_for(ask())
+    context.show(found, lambda out: out.print(_audit_table(found)))
+
+
+@click.command()
 @pass_context
 def trust(context: Context) -> None:
     """Print the roots (PEM) that clients outside the mesh should trust."""
@@ -185,6 +201,22 @@ def _hop_table(found: Status) -> Table:
             escape(hop.peer or "-"),
             _ago(hop.seen_at, found.at) if not hop.note else escape(hop.note),
             escape(hop.owner),
+        )
+    return table
+
+
+def _audit_table(found: Sequence[AuditEntry]) -> Table:
+    table = _table("#", "at (UTC)", "who", "what", "on", "outcome", "details")
+    for one in found:
+        details = ", ".join(f"{key}: {value}" for key, value in one.details.items())
+        table.add_row(
+            str(one.sequence),
+            f"{one.at:%Y-%m-%d %H:%M:%S}",
+            escape(one.actor),
+            escape(one.action),
+            escape(one.subject),
+            escape(one.outcome),
+            escape(details),
         )
     return table
 

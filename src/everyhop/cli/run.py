@@ -46,7 +46,7 @@ def up(context: Context, file: Path, check_only: bool, timeout: float) -> None:
             async with asyncio.timeout(timeout if check_only else None):
                 await running.mesh.ready.wait()
                 await _all_seen(context, running)
-                await progress.ready(running, file, context.data)
+                await progress.ready(running, context.data)
                 if check_only:
                     found.extend([one async for one in app.checks(workspace, running)])
         except TimeoutError:

@@ -365,7 +365,9 @@ class Topology(Part):
     def posture(self, hop: Hop) -> Posture:
         """How a hop of this topology should be protected."""
         if hop.caller == CLIENT:
-            return Posture.TLS
+            # An edge that only passes through has no certificate: what it carries is not its own to judge.
+            ends = self.edge is not None and any(host.to for host in self.edge.hosts.values())
+            return Posture.TLS if ends else Posture.PASSTHROUGH
         if hop.caller == EDGE and self.edge and any(h.passthrough == hop.callee for h in self.edge.hosts.values()):
             return Posture.PASSTHROUGH
         return Posture.EXEMPT if self.exception_for(hop) else Posture.MTLS

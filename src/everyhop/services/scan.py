@@ -99,6 +99,8 @@ class Scanner:
         """Send a marked request through the edge, and listen to every mTLS port meanwhile."""
         hops = [hop for hop in plan.hops if hop.posture is Posture.MTLS]
         marker = f"everyhop-check-{self._random.token()}"
+        if not hops:  # nothing of ours to listen to
+            return await self._visits(plan, marker)
         checks: list[Check] = []
         try:
             async with self._listen({hop.address.port for hop in hops}) as tap:

@@ -35,9 +35,9 @@ from everyhop.drivers.store.sqlite import SqliteStore
 from everyhop.errors import EveryhopError
 from everyhop.ports import Document, Event, Keys, Reporter, Runner, Store
 from everyhop.services.apply import apply, planned
+from everyhop.services.check import Check, Checker
 from everyhop.services.observe import PROBE_SOURCE
 from everyhop.services.operate import Mesh, Outside
-from everyhop.services.scan import Check, Scanner
 from everyhop.settings import Settings
 
 
@@ -266,7 +266,7 @@ def publish(path: Path, content: str) -> None:
 
 
 async def checks(workspace: Workspace, running: Running | None = None) -> AsyncIterator[Check]:
-    """Prove every hop of the applied topology on the wire; see :class:`everyhop.services.scan.Scanner`."""
+    """Prove every hop of the applied topology on the wire; see :class:`everyhop.services.check.Checker`."""
     from everyhop.services.establish import Authorities
     from everyhop.services.issue import Gate
 
@@ -281,7 +281,7 @@ async def checks(workspace: Workspace, running: Running | None = None) -> AsyncI
                 "not-running", f"nothing was applied in {workspace.data} yet", hint="`everyhop up FILE`"
             )
         topology, plan = found
-        scanner = Scanner(
+        checker = Checker(
             WireProber(clock, source=PROBE_SOURCE),
             gate,
             Authorities(store, keys, gate),
@@ -291,7 +291,7 @@ async def checks(workspace: Workspace, running: Running | None = None) -> AsyncI
             HttpsVisitor(),
             asyncio.sleep,
         )
-        async for check in scanner.scan(plan, issuance_policy(topology)):
+        async for check in checker.check(plan, issuance_policy(topology)):
             yield check
 
 

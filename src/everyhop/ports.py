@@ -13,7 +13,19 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Protocol
 
+from everyhop.core.endpoint.facts import (
+    CertificateFacts,
+    EnforcementFacts,
+    HttpFacts,
+    PlainFacts,
+    RevocationFacts,
+    SessionFacts,
+    TlsFacts,
+)
+from everyhop.core.endpoint.target import Target
+from everyhop.core.guidelines.guideline import Guideline
 from everyhop.core.hop import Address
+from everyhop.core.observation import Kind, Observation, Stream
 from everyhop.core.profile import KeyAlgorithm
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
@@ -121,6 +133,28 @@ class AuditEntry:
     """Given by the store: 1, 2, 3 ... without gaps."""
 
 
+@dataclass(frozen=True, slots=True)
+class Seal:
+    """A signed head over consecutive observations of one stream (RFC 6962's tree hash over their leaves), chained to
+    the head before it."""
+
+    stream: Stream
+    number: int
+    """1, 2, 3 ... per stream, without gaps."""
+    first: int
+    last: int
+    """Sequence numbers of the observations it covers, inclusive."""
+    root: bytes
+    """The Merkle tree hash of their leaves (SHA-256)."""
+    previous: bytes
+    """SHA-256 of the note of the seal before it; empty for the first."""
+    at: datetime
+    note: bytes
+    """The signed text: what is above, and a signature over it."""
+    forgotten_at: datetime | None = None
+    """When retention removed its observations; the seal itself is kept for ever."""
+
+
 class Store(Protocol):
     """Durable state. A call that returned survives kill -9 and power loss; one that raised changed nothing."""
 
@@ -183,6 +217,55 @@ class Store(Protocol):
 
     async def audit_log(self, *, limit: int = 1000) -> Sequence[AuditEntry]:
         """Audit entries, newest first."""
+        ...
+
+    async def observe(
+        self,
+        observations: Sequence[Observation],
+        *,
+        beside: Mapping[tuple[str, str], Mapping[str, Json]] | None = None,
+        fence: Lease | None = None,
+    ) -> Sequence[Observation]:
+        """Append observations, all or none; returns them with their sequence numbers. ``beside`` are documents
+        (by kind and key) that are written in the same transaction, whatever their version: what was read of a
+        source and how far it was read can so never come apart. Raises ``('store-fenced')`` as :meth:`put`."""
+        ...
+
+    async def observations(
+        self,
+        *,
+        stream: Stream = Stream.RECORD,
+        kind: Kind | None = None,
+        subject: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        after: int = 0,
+        newest_first: bool = False,
+        limit: int = 1000,
+    ) -> Sequence[Observation]:
+        """Observations of a stream in order of sequence; ``since`` and ``until`` bound ``at`` (from, inclusive; to,
+        exclusive), ``after`` the sequence. At most ``limit``."""
+        ...
+
+    async def leaves(self, stream: Stream, *, first: int, last: int) -> Sequence[bytes]:
+        """The leaf hashes that were stored with the observations ``first`` to ``last``, in order: SHA-256 of 0x00 and
+        the canonical bytes (RFC 6962, 2.1). Those of forgotten observations are gone."""
+        ...
+
+    async def seal(self, seal: Seal, *, fence: Lease | None = None) -> None:
+        """Append a seal. Raises ``('store-conflict')`` unless it is the next number and begins where the last one
+        ended."""
+        ...
+
+    async def seals(
+        self, stream: Stream, *, after: int = 0, newest_first: bool = False, limit: int = 1000
+    ) -> Sequence[Seal]:
+        """Seals of a stream by number."""
+        ...
+
+    async def forget(self, stream: Stream, *, through: int, at: datetime, fence: Lease | None = None) -> int:
+        """Remove the observations of a stream up to the seal with number ``through``; how many there were. The seals
+        stay, marked with ``at``. What is not sealed is never forgotten."""
         ...
 
     async def revision(self) -> int:
@@ -319,6 +402,50 @@ class Prober(Protocol):
         ...
 
 
+class EndpointProber(Protocol):
+    """Looks at any endpoint from outside, one question at a time. Bounded in time and memory, polite (few connections
+    at once and per second to one host, back-off on resets), and never raises for what the network or a hostile
+    server does: the reason stands in the facts. Every method makes its own connections and shares none."""
+
+    async def plain(self, target: Target, *, timeout: float = 5.0) -> PlainFacts:
+        """What the port speaks, and whether it insists on encryption."""
+        ...
+
+    async def verify(self, target: Target, guideline: Guideline, *, timeout: float = 5.0) -> TlsFacts:
+        """About seven ClientHellos: is everything refused that the guideline does not permit?"""
+        ...
+
+    async def enumerate(self, target: Target, *, timeout: float = 5.0) -> TlsFacts:
+        """Every version, suite, group and signature scheme that the endpoint accepts."""
+        ...
+
+    async def certificate(
+        self, target: Target, *, credential: ClientCredential | None = None, timeout: float = 5.0
+    ) -> CertificateFacts:
+        """One real handshake, for the chain and its staple."""
+        ...
+
+    async def revocation(
+        self, target: Target, chain: Sequence[bytes], staple: bytes | None, *, timeout: float = 5.0
+    ) -> RevocationFacts:
+        """What the responders named in the chain say of it."""
+        ...
+
+    async def enforcement(
+        self, target: Target, credentials: Mapping[str, ClientCredential], *, timeout: float = 5.0
+    ) -> EnforcementFacts:
+        """Try to get in without a certificate and with each of these (keys: values of ``Entrance``)."""
+        ...
+
+    async def session(self, target: Target, *, timeout: float = 5.0) -> SessionFacts:
+        """Resumption, early data, renegotiation, compression, fallback."""
+        ...
+
+    async def http(self, target: Target, *, plain_port: int | None = None, timeout: float = 5.0) -> HttpFacts:
+        """One GET over TLS, and one to the plaintext port beside it if ``plain_port`` is given."""
+        ...
+
+
 class PortTraffic(Protocol):
     """What was captured of one port."""
 
@@ -433,6 +560,69 @@ class Runner(Protocol):
 
     async def trim_logs(self) -> Sequence[str]:
         """Keep every log below its bound, losing only the oldest lines; the names of those that were cut."""
+        ...
+
+
+# --- sockets ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Socket:
+    """One TCP socket of this machine's network namespace, as the kernel lists it."""
+
+    local: Address
+    remote: Address | None
+    """None: it listens."""
+    state: str
+    """``listen``, ``established``, ``time-wait``, ...: the kernel's names in lower case."""
+    uid: int
+    user: str = ""
+    """The user's name, if there is one."""
+    inode: int = 0
+    pid: int | None = None
+    """The process, where the kernel lets us see it."""
+    process: str = ""
+    """Its name."""
+    mark: str = ""
+    """The name under which everyhop started it (``web``, ``envoy-web``), if it did."""
+
+
+class Sockets(Protocol):
+    """The socket table of this machine. Needs no privilege; what is not visible without one is left empty."""
+
+    async def snapshot(self) -> Sequence[Socket]:
+        """Listening and connected TCP sockets now. Raises ``('probe-failed')`` if the kernel does not tell."""
+        ...
+
+
+# --- notifications ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """What is told to people about one alert: it began, or it ended."""
+
+    fingerprint: str
+    """The same for the same trouble: receivers join by it."""
+    alert: str
+    firing: bool
+    severity: str
+    owner: str
+    contact: str
+    summary: str
+    labels: Mapping[str, str]
+    runbook: str
+    began_at: datetime
+    ended_at: datetime | None = None
+
+
+class Notifier(Protocol):
+    """Delivers notices to one place. Delivering the same notice twice must be harmless for the receiver to bear."""
+
+    name: str
+
+    async def notify(self, notices: Sequence[Notice]) -> None:
+        """Deliver; raises ``('notify-failed')`` if the receiver did not take it, and may then be asked again."""
         ...
 
 

@@ -16,9 +16,12 @@ from typing import Any, Protocol
 import pytest
 from tests.fakes.store import Disk, MemoryStore
 
+from everyhop.core.ledger import leaf, root
+from everyhop.core.observation import Kind, Observation, Source, Stream
+from everyhop.core.verdict import Verdict
 from everyhop.drivers.store.sqlite import SqliteStore
 from everyhop.errors import EveryhopError
-from everyhop.ports import AuditEntry, Issuance, IssuanceState, Json, Lease, Store
+from everyhop.ports import AuditEntry, Issuance, IssuanceState, Json, Lease, Seal, Store
 
 NOW = datetime(2026, 3, 1, 12, 30, 15, 123456, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -489,5 +492,117 @@ def test_the_revision_changes_when_anybody_writes(play: Play) -> None:
         last = await mine.revision()
         await mine.get("hop", "a")
         assert await mine.revision() == last
+
+    play(story)
+
+
+# --- observations ---------------------------------------------------------------------------------------------
+
+
+def fact(number: int, *, stream: Stream = Stream.RECORD, subject: str = "web -> api") -> Observation:
+    body: dict[str, Any] = {"count": number, "version": "TLSv1.3", "é": [1, None, {"deep": True}]}
+    at = NOW + number * MINUTE
+    return Observation(at, Kind.POSTURE, Source.SERVER, subject, "envoy of api", Verdict.PASS, body, stream)
+
+
+def sealed(observations: list[Observation], number: int, previous: bytes = b"") -> Seal:
+    first, last, stream = observations[0].sequence, observations[-1].sequence, observations[0].stream
+    hashes = [leaf(one) for one in observations]
+    return Seal(stream, number, first, last, root(hashes), previous, NOW, f"seal {number}".encode())
+
+
+def test_observations_are_numbered_per_stream_and_found_as_they_were(play: Play) -> None:
+    async def story(stage: Stage) -> None:
+        store = await stage.open()
+        given = await store.observe([fact(1), fact(2, stream=Stream.DETAIL), fact(3, subject="api -> db")])
+        assert [one.sequence for one in given] == [1, 1, 2]
+        found = await store.observations()
+        assert list(found) == [given[0], given[2]]
+        assert await store.observations(stream=Stream.DETAIL) == [given[1]]
+        assert await store.observations(subject="api -> db") == [given[2]]
+        assert not await store.observations(kind=Kind.ALERT)
+        assert await store.observations(since=given[2].at, kind=Kind.POSTURE) == [given[2]]
+        assert await store.observations(until=given[2].at) == [given[0]]
+        assert await store.observations(after=1) == [given[2]]
+        assert await store.observations(newest_first=True, limit=1) == [given[2]]
+        assert await store.leaves(Stream.RECORD, first=1, last=9) == [leaf(given[0]), leaf(given[2])]
+
+    play(story)
+
+
+def test_documents_beside_observations_are_written_with_them_or_not_at_all(play: Play) -> None:
+    async def story(stage: Stage) -> None:
+        store = await stage.open()
+        lease = await store.acquire("work", "a", MINUTE, NOW)
+        assert lease is not None
+        await store.observe([fact(1)], beside={("offset", "web"): {"at": 7}}, fence=lease)
+        await store.release(lease)
+        with pytest.raises(EveryhopError, match="work"):
+            await store.observe([fact(2)], beside={("offset", "web"): {"at": 8}}, fence=lease)
+        with pytest.raises((ValueError, TypeError)):
+            await store.observe([fact(2)], beside={("offset", "web"): {"at": float("nan")}})
+        document = await store.get("offset", "web")
+        assert document is not None
+        assert (document.value, document.version) == ({"at": 7}, 1)
+        assert len(await store.observations()) == 1
+
+    play(story)
+
+
+def test_observations_that_json_cannot_say_change_nothing(play: Play) -> None:
+    async def story(stage: Stage) -> None:
+        store = await stage.open()
+        with pytest.raises((ValueError, TypeError)):
+            await store.observe([fact(1), replace(fact(2), body={"count": float("nan")})])
+        assert not await store.observations()
+        assert (await store.observe([fact(1)]))[0].sequence == 1
+
+    play(story)
+
+
+def test_seals_continue_one_another(play: Play) -> None:
+    async def story(stage: Stage) -> None:
+        store = await stage.open()
+        facts = list(await store.observe([fact(number) for number in range(5)]))
+        first = sealed(facts[:2], 1)
+        await store.seal(first)
+        for wrong in (sealed(facts[:2], 2), sealed(facts[3:], 2), sealed(facts[2:], 3), first):
+            with pytest.raises(EveryhopError, match="expected"):
+                await store.seal(wrong)
+        with pytest.raises(EveryhopError, match="expected"):
+            await store.seal(replace(sealed(facts[2:], 2), last=6))
+        await store.seal(sealed(facts[2:], 2, b"x" * 32))
+        assert [one.number for one in await store.seals(Stream.RECORD)] == [1, 2]
+        assert (await store.seals(Stream.RECORD, newest_first=True, limit=1))[0].last == 5
+        assert (await store.seals(Stream.RECORD, after=1))[0].previous == b"x" * 32
+        assert not await store.seals(Stream.DETAIL)
+
+    play(story)
+
+
+def test_only_sealed_observations_are_forgotten_and_numbers_go_on(play: Play) -> None:
+    async def story(stage: Stage) -> None:
+        store = await stage.open()
+        facts = list(await store.observe([fact(number) for number in range(4)]))
+        assert await store.forget(Stream.RECORD, through=9, at=NOW) == 0
+        await store.seal(sealed(facts[:2], 1))
+        await store.seal(sealed(facts[2:], 2))
+        assert await store.forget(Stream.RECORD, through=1, at=NOW) == 2
+        assert [one.sequence for one in await store.observations()] == [3, 4]
+        assert [one.forgotten_at for one in await store.seals(Stream.RECORD)] == [NOW, None]
+        assert await store.forget(Stream.RECORD, through=2, at=NOW + MINUTE) == 2
+        assert [one.forgotten_at for one in await store.seals(Stream.RECORD)] == [NOW, NOW + MINUTE]
+        assert (await store.observe([fact(9)]))[0].sequence == 5
+
+    play(story)
+
+
+def test_many_observers_leave_no_gap(play: Play) -> None:
+    async def story(stage: Stage) -> None:
+        stores = [await stage.open(), await stage.open()]
+        await asyncio.gather(*(stores[number % 2].observe([fact(number), fact(number)]) for number in range(100)))
+        found = await stores[0].observations()
+        assert [one.sequence for one in found] == list(range(1, 201))
+        assert all(one.body == two.body for one, two in zip(found[::2], found[1::2], strict=True))
 
     play(story)

@@ -11,8 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
+from everyhop.core.ledger import leaf
+from everyhop.core.observation import Kind, Observation, Stream
 from everyhop.errors import EveryhopError
-from everyhop.ports import AuditEntry, Document, Issuance, IssuanceState, Json, Lease
+from everyhop.ports import AuditEntry, Document, Issuance, IssuanceState, Json, Lease, Seal
 
 
 @dataclass(slots=True)
@@ -26,6 +28,9 @@ class Disk:
     journal: dict[int, Issuance] = field(default_factory=dict[int, Issuance])
     """By serial, oldest first."""
     audit: list[AuditEntry] = field(default_factory=list[AuditEntry])
+    observed: list[tuple[Observation, bytes]] = field(default_factory=list[tuple[Observation, bytes]])
+    """With their leaf hashes."""
+    seals: list[Seal] = field(default_factory=list[Seal])
     revision: int = 0
 
 
@@ -150,6 +155,87 @@ class MemoryStore:
         self._look()
         return self.disk.audit[::-1][: max(limit, 0)]
 
+    async def observe(
+        self,
+        observations: Sequence[Observation],
+        *,
+        beside: Mapping[tuple[str, str], Mapping[str, Json]] | None = None,
+        fence: Lease | None = None,
+    ) -> Sequence[Observation]:
+        self._fence(fence)
+        documents = [
+            _copy(Document(kind, key, dict(value), self._version(kind, key, None, None) + 1))
+            for (kind, key), value in (beside or {}).items()
+        ]
+        following = {stream: self._last(stream) + 1 for stream in Stream}
+        numbered: list[Observation] = []
+        for one in observations:
+            body = json.loads(json.dumps(dict(one.body), allow_nan=False))
+            numbered.append(replace(one, at=_utc(one.at), body=body, sequence=following[one.stream]))
+            following[one.stream] += 1
+        self.disk.observed += [(one, leaf(one)) for one in numbered]
+        self.disk.documents |= {(document.kind, document.key): document for document in documents}
+        self._wrote()
+        return numbered
+
+    async def observations(
+        self,
+        *,
+        stream: Stream = Stream.RECORD,
+        kind: Kind | None = None,
+        subject: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        after: int = 0,
+        newest_first: bool = False,
+        limit: int = 1000,
+    ) -> Sequence[Observation]:
+        self._look()
+        found = [
+            one
+            for one, _ in self.disk.observed
+            if one.stream is stream
+            and one.sequence > after
+            and kind in (None, one.kind)
+            and subject in (None, one.subject)
+            and (since is None or one.at >= since)
+            and (until is None or one.at < until)
+        ]
+        return (found[::-1] if newest_first else found)[: max(limit, 0)]
+
+    async def leaves(self, stream: Stream, *, first: int, last: int) -> Sequence[bytes]:
+        self._look()
+        return [hash_ for one, hash_ in self.disk.observed if one.stream is stream and first <= one.sequence <= last]
+
+    async def seal(self, seal: Seal, *, fence: Lease | None = None) -> None:
+        self._fence(fence)
+        before = [one for one in self.disk.seals if one.stream is seal.stream]
+        expected = (len(before) + 1, before[-1].last + 1 if before else 1)
+        if (seal.number, seal.first) != expected or not seal.first <= seal.last <= self._last(seal.stream):
+            raise EveryhopError("store-conflict", f"expected the seal {expected}, got {seal.number} from {seal.first}")
+        self.disk.seals.append(replace(seal, at=_utc(seal.at)))
+        self._wrote()
+
+    async def seals(
+        self, stream: Stream, *, after: int = 0, newest_first: bool = False, limit: int = 1000
+    ) -> Sequence[Seal]:
+        self._look()
+        found = [one for one in self.disk.seals if one.stream is stream and one.number > after]
+        return (found[::-1] if newest_first else found)[: max(limit, 0)]
+
+    async def forget(self, stream: Stream, *, through: int, at: datetime, fence: Lease | None = None) -> int:
+        self._fence(fence)
+        gone = [one for one in self.disk.seals if one.stream is stream and one.number <= through]
+        last = gone[-1].last if gone else 0
+        self.disk.seals = [
+            replace(one, forgotten_at=one.forgotten_at or _utc(at)) if one in gone else one for one in self.disk.seals
+        ]
+        kept = [(one, hash_) for one, hash_ in self.disk.observed if one.stream is not stream or one.sequence > last]
+        removed = len(self.disk.observed) - len(kept)
+        self.disk.observed = kept
+        self._wrote()
+        return removed
+
     async def revision(self) -> int:
         self._look()
         return self.disk.revision
@@ -164,13 +250,20 @@ class MemoryStore:
     def _wrote(self) -> None:
         self.disk.revision += 1
 
-    def _version(self, kind: str, key: str, expect: int | None, fence: Lease | None) -> int:
+    def _last(self, stream: Stream) -> int:
+        observed = [one.sequence for one, _ in self.disk.observed if one.stream is stream]
+        return max([*observed, *(one.last for one in self.disk.seals if one.stream is stream)], default=0)
+
+    def _fence(self, fence: Lease | None) -> None:
         self._look()
         if fence:
             newest = self.disk.leases.get(fence.name)
             released = fence.name in self.disk.released
             if not newest or released or (newest.holder, newest.token) != (fence.holder, fence.token):
                 raise EveryhopError("store-fenced", f"expected to hold the lease {fence.name!r}, it was taken over")
+
+    def _version(self, kind: str, key: str, expect: int | None, fence: Lease | None) -> int:
+        self._fence(fence)
         document = self.disk.documents.get((kind, key))
         version = document.version if document else 0
         if expect is not None and expect != version:

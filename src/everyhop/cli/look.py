@@ -16,13 +16,14 @@ from everyhop.app import checks, now
 from everyhop.cli.context import Context, duration_text, pass_context, wait_for
 from everyhop.core.hop import Posture
 from everyhop.core.lifecycle import CredentialState
+from everyhop.core.verdict import Verdict
 from everyhop.errors import EveryhopError, ExitStatus
 from everyhop.ports import AuditEntry
+from everyhop.services.check import Check
 from everyhop.services.explain import Explanation
 from everyhop.services.explain import explain as explain_calls
 from everyhop.services.inventory import CertificateStatus, HopStatus, Status
 from everyhop.services.inventory import status as status_of
-from everyhop.services.scan import Check, Verdict
 
 _VERDICTS = {
     Verdict.PASS: "[green]pass[/]",

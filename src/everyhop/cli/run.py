@@ -18,8 +18,8 @@ from everyhop.core.hop import Posture
 from everyhop.core.validation import read
 from everyhop.errors import EveryhopError, ExitStatus
 from everyhop.services.apply import apply as apply_topology
+from everyhop.services.check import Check
 from everyhop.services.inventory import status as status_of
-from everyhop.services.scan import Check
 
 
 @click.command()

@@ -13,7 +13,7 @@ from everyhop.core import placeholders
 from everyhop.core.document import Document
 from everyhop.core.fault import Fault, FaultCode, Path, describe, did_you_mean, listed
 from everyhop.core.hop import Address, Hop
-from everyhop.core.literals import format_duration
+from everyhop.core.literals import format_duration, format_ports
 from everyhop.core.parts import Parts
 from everyhop.core.topology import CLIENT, EDGE, Policy, Run
 
@@ -176,6 +176,32 @@ def _claims(parts: Parts) -> Iterator[tuple[Path, Address]]:
 def _overlap(one: Address, other: Address) -> bool:
     everywhere = ("0.0.0.0", "::")  # noqa: S104 - recognised, not bound
     return one == other or (not one.path and (one.host in everywhere or other.host in everywhere))
+
+
+def _mesh_ports(parts: Parts, document: Document) -> Iterator[Fault]:
+    """Every address that the file leaves open finds a port, beside those that the file fixes."""
+    if parts.policy is None or not parts.whole_exemptions:
+        return
+    band, wanted = parts.policy.mesh_ports, _left_open(parts)
+    fixed = {address.port for _, address in _claims(parts) if not address.path and address.port in band}
+    room = len(band) - len(fixed)
+    if wanted > room:
+        expected = f"at least {wanted} ports, one for each address that the file leaves open"
+        hint = "make the band wider, or fix addresses outside of it with `mesh:` and `at:`"
+        path: Path = ("policy", "mesh_ports")
+        if document.reach(path) != path:
+            path, expected = ("services",), f"policy.mesh_ports to hold {expected}"
+        got = f"{room} in {format_ports(band)}"
+        yield document.fault(path, FaultCode.CONFLICT, expected=expected, got=got, hint=hint, key=path[0] == "services")
+
+
+def _left_open(parts: Parts) -> int:
+    """For how many addresses everyhop chooses a port, as far as there is telling."""
+    calls = [(Hop(name, call.service), call) for name, service in parts.services.items() for call in service.calls]
+    hops = [*(hop for hop, _ in calls), *(Hop(EDGE, host.to) for host in parts.hosts.values() if host.to)]
+    called = {hop.callee for hop in hops if not parts.is_exempt(hop)}
+    doors = [name for name, service in parts.services.items() if service.mesh is None and name in called]
+    return len(doors) + sum(call.at is None and not parts.is_exempt(hop) for hop, call in calls)
 
 
 def _exposed(parts: Parts, document: Document) -> Iterator[Fault]:
@@ -345,6 +371,7 @@ CHECKS: tuple[Check, ...] = (
     _host_targets,
     _exempt_hops,
     _clashes,
+    _mesh_ports,
     _exposed,
     _dns_names,
     _lifetimes,

@@ -64,6 +64,12 @@ def open_addresses(topology: Topology) -> tuple[str, ...]:
     return tuple(keys)
 
 
+def fixing(key: str) -> str:
+    """How the file fixes the address of a key of :func:`open_addresses`, in words for a hint."""
+    _, service, *callee = key.split("/")
+    return f"`at:` in {service}'s call of {callee[0]}" if callee else f"`mesh:` of {service}"
+
+
 def lay_out(topology: Topology, remembered: Mapping[str, Address], *, data: str, file_dir: str) -> Plan:
     """The plan of a topology on this machine.
 

@@ -1,4 +1,4 @@
-"""How single values are written in a topology file: durations, dates, addresses, names, shares, hops.
+"""How single values are written in a topology file: durations, dates, addresses, ports, names, shares, hops.
 
 Rules: a literal is read by one function that returns the value or raises :func:`misfit` with what was expected and a
 way out; it also takes the finished value, so that code can build models. Readers never see where the value stands.
@@ -209,6 +209,35 @@ ADDRESS = Spelling(
 )
 TCP_ADDRESS = Spelling(_read_tcp, {"type": "string", "pattern": r"^(\[[0-9a-fA-F:.]+\]|[0-9.]+|localhost):[0-9]{1,5}$"})
 HOP = Spelling(_read_hop, {"type": "string", "pattern": r"^\s*[a-z0-9-]+\s*->\s*[a-z0-9-]+\s*$"})
+
+
+# --- ports ----------------------------------------------------------------------------------------------------
+
+_PORTS = re.compile(r"([0-9]{1,5})-([0-9]{1,5})\Z")
+_LOWEST_PORT, _HIGHEST_PORT = 1024, 65535
+
+
+def _read_ports(value: object) -> range:
+    if isinstance(value, range):
+        return value
+    found = _PORTS.match(value) if isinstance(value, str) else None
+    if not found:
+        raise misfit("a band of ports", "the first and the last one, both belong to it: for example 15400-16399")
+    first, last = int(found[1]), int(found[2])
+    if min(first, last) < _LOWEST_PORT or max(first, last) > _HIGHEST_PORT:
+        hint = "lower ports are for root, higher ones do not exist: for example 15400-16399"
+        raise misfit(f"ports from {_LOWEST_PORT} to {_HIGHEST_PORT}", hint)
+    if last < first:
+        raise misfit("the lower port first", f"write {last}-{first}")
+    return range(first, last + 1)
+
+
+def format_ports(band: range) -> str:
+    """How a band of ports is written: its first and its last port, as in ``15400-16399``."""
+    return f"{band.start}-{band.stop - 1}"
+
+
+PORTS = Spelling(_read_ports, {"type": "string", "pattern": "^[0-9]{4,5}-[0-9]{4,5}$"}, format_ports)
 
 
 # --- time and numbers -----------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, JsonSchemaV
 from pydantic_core import CoreSchema, core_schema
 
 from everyhop.core.fault import Plain
-from everyhop.core.literals import format_duration
+from everyhop.core.literals import format_duration, format_ports
 from everyhop.core.topology import Topology
 
 
@@ -38,6 +38,8 @@ class _Generator(GenerateJsonSchema):
         """A default as one would write it in the file."""
         if isinstance(dft, timedelta):
             return format_duration(dft)
+        if isinstance(dft, range):
+            return format_ports(dft)
         return super().encode_default(dict(cast("Mapping[str, object]", dft)) if isinstance(dft, Mapping) else dft)
 
 

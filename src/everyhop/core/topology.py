@@ -100,7 +100,7 @@ class Call(Part):
     """The service that is called."""
     at: Annotated[Address, lit.ADDRESS] | None = Field(default=None, examples=["127.0.0.1:7001"])
     """Where the caller's app reaches the callee: a loopback address that the caller's proxy listens on. Default: one
-    is chosen and remembered, because most apps take it from a placeholder."""
+    with a port of `policy.mesh_ports` is chosen and remembered, because most apps take it from a placeholder."""
 
 
 class Health(Part):
@@ -168,7 +168,8 @@ class Service(Part):
     """The services it may call: a name, or a name and the address where its app finds it. Default: none; a call that
     does not stand here is refused."""
     mesh: Annotated[Address, lit.ADDRESS] | None = Field(default=None, examples=["127.0.0.1:9441"])
-    """Where the service's proxy accepts mTLS. Default: a free loopback port is chosen and remembered."""
+    """Where the service's proxy accepts mTLS. Default: a free loopback port of `policy.mesh_ports` is chosen and
+    remembered."""
     dns: tuple[DnsName, ...] = Field(default=(), examples=[["web.shop.internal"]])
     """More DNS names in its certificate, each inside `policy.names`. Default: none; peers look at the identity."""
     max_connection_age: Annotated[timedelta, lit.duration("1s", "30d")] | None = Field(default=None, examples=["1h"])
@@ -301,6 +302,10 @@ class Policy(Part):
     )
     """DNS names that the authority may ever vouch for, each with all below it. Default: the trust domain and the
     hosts of the edge."""
+    mesh_ports: Annotated[range, lit.PORTS] = Field(default=range(15400, 16400), examples=["15400-16399"])
+    """The loopback ports, first and last, from which everyhop chooses addresses that this file leaves open. An address
+    that was chosen before stays. Default: 15400-16399, below those that Linux gives to outgoing connections (32768 and
+    up), so that a remembered port is still free at the next start. Give each mesh of a machine a band of its own."""
 
     @property
     def connection_age(self) -> timedelta:

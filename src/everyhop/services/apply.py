@@ -18,7 +18,8 @@ from everyhop.core.validation import read
 from everyhop.ports import AuditEntry, Store
 from everyhop.services.records import Records
 
-FreeAddress = Callable[[Collection[Address]], Address]
+FreeAddress = Callable[[Collection[Address], range], Address]
+"""Finds an address: none of those given, and with a port of the band."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +60,8 @@ async def apply(store: Store, text: str, *, file: str, file_dir: str, actor: str
 
 
 async def remember_addresses(store: Store, topology: Topology, free: FreeAddress) -> dict[str, Address]:
-    """An address for every key that the topology leaves open: the remembered one, or a free one that is remembered
-    from now on."""
+    """An address for every key that the topology leaves open: the remembered one, or a free one of its band that
+    is remembered from now on. Another band later does not move what is remembered."""
     known = await remembered(store)
     fixed = [
         address
@@ -72,7 +73,7 @@ async def remember_addresses(store: Store, topology: Topology, free: FreeAddress
         fixed += [address for address in (topology.edge.https, topology.edge.http) if address is not None]
     for key in open_addresses(topology):
         if key not in known:
-            known[key] = free([*fixed, *known.values()])
+            known[key] = free([*fixed, *known.values()], topology.policy.mesh_ports)
             await ADDRESSES.put(store, key, Remembered(key, str(known[key])), expect=0)
     return known
 

@@ -28,6 +28,25 @@ _BEAT_LIMIT = timedelta(seconds=10)
 
 
 @dataclass(frozen=True, slots=True)
+class EndStatus:
+    """What one end of a hop has seen last."""
+
+    end: str
+    """``server`` or ``client``."""
+    at: datetime
+    version: str
+    cipher: str
+    group: str
+    peer: str
+    """The identity that the other side proved to this end."""
+    peer_serial: str
+    connections: int
+    """Since counting began."""
+    failures: int
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
 class HopStatus:
     """One hop: what it should be, what was seen, by whom and when."""
 
@@ -47,6 +66,8 @@ class HopStatus:
     seen_at: datetime | None = None
     source: str = ""
     note: str = ""
+    ends: tuple[EndStatus, ...] = ()
+    """What each end saw; the serving end first."""
 
 
 @dataclass(frozen=True, slots=True)

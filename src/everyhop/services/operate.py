@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from everyhop.core.hop import Address
-from everyhop.core.layout import issuance_policy, renewal_policy
+from everyhop.core.layout import fixing, issuance_policy, open_addresses, renewal_policy
 from everyhop.core.plan import CLIENT, AppPlan, EdgeTls, HopPlan, Plan
 from everyhop.core.topology import Topology
 from everyhop.errors import EveryhopError
@@ -32,7 +32,7 @@ from everyhop.ports import (
     Sleep,
     Store,
 )
-from everyhop.services.apply import WISH_KEY, WISHES, FreeAddress, plan_of, remember_addresses, wished
+from everyhop.services.apply import WISH_KEY, WISHES, FreeAddress, plan_of, remember_addresses, remembered, wished
 from everyhop.services.deploy import Deployment
 from everyhop.services.establish import Authorities
 from everyhop.services.issue import Gate, ThrowAwayKey
@@ -178,24 +178,28 @@ class Mesh:
         await self._load()
         world = self._need_world()
         self._wanted(world.plan)  # what cannot be started at all is said now, not in a loop
-        await self._refuse_taken(world.plan)
+        await self._refuse_taken(world)
         policy = issuance_policy(world.topology)
         trust = await self.authorities.establish(policy, self._lease)
         self._tell("authority.ready", signer=trust.signer, bundle=", ".join(trust.bundle))
         await self.renewer.sweep()
         await self._control()
 
-    async def _refuse_taken(self, plan: Plan) -> None:
-        """Say which address another program holds, before anything is started."""
+    async def _refuse_taken(self, world: _World) -> None:
+        """Say which address another program holds, before anything is started, and where the file can change it."""
+        plan, known = world.plan, await remembered(self._out.store)
+        chosen = {known[key]: key for key in open_addresses(world.topology)}
         ours = {process.name for process in await self._out.runner.running()}
         wanted = [(f"envoy-{node.name}", listener.address) for node in plan.nodes for listener in node.listeners]
         wanted += [(app.name, app.listen) for app in plan.apps]
         for name, address in wanted:
             if name not in ours and address.port and not self._out.is_free(address):
+                key = chosen.get(address)
+                change = f"fix another address with {fixing(key)}" if key else "change the address"
                 raise EveryhopError(
                     "address-in-use",
                     f"{name} needs {address}, and another program listens there",
-                    hint=f"end it (`ss -ltnp 'sport = {address.port}'` shows it) or change the address in the topology",
+                    hint=f"end it (`ss -ltnp 'sport = {address.port}'` shows it) or {change} in the topology",
                 )
 
     async def _load(self) -> bool:

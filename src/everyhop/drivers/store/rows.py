@@ -11,18 +11,24 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import cast
 
-from everyhop.ports import AuditEntry, Document, Issuance, IssuanceState, Json
+from everyhop.core.observation import Kind, Observation, Plain, Source, Stream
+from everyhop.core.verdict import Verdict
+from everyhop.ports import AuditEntry, Document, Issuance, IssuanceState, Json, Seal
 
 ISSUANCE_COLUMNS = (
     "request_id, serial, issuer, profile, profile_digest, subject, owner, names, tbs, algorithm, decision, "
     "not_before, not_after, intended_at, state, certificate, finished_at, reason"
 )
 AUDIT_COLUMNS = "at, actor, action, subject, outcome, details, sequence"
+OBSERVATION_COLUMNS = "stream, sequence, at, kind, source, subject, seen_by, verdict, body, leaf"
+SEAL_COLUMNS = "stream, number, first, last, root, previous, at, note, forgotten_at"
 
 IssuanceRow = tuple[
     str, str, str, str, str, str, str, str, bytes, bytes, str, int, int, int, str, bytes | None, int | None, str
 ]
 AuditRow = tuple[int, str, str, str, str, str, int]
+ObservationRow = tuple[str, int, int, str, str, str, str, str, str, bytes]
+SealRow = tuple[str, int, int, int, bytes, bytes, int, bytes, int | None]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -118,3 +124,62 @@ def to_audit_entry(row: AuditRow) -> AuditEntry:
     """An audit entry from its row."""
     at, actor, action, subject, outcome, details, sequence = row
     return AuditEntry(to_moment(at), actor, action, subject, outcome, to_json(details), sequence)
+
+
+def from_observation(observation: Observation, leaf: bytes) -> ObservationRow:
+    """The row of an observation that has its sequence number."""
+    return (
+        observation.stream.value,
+        observation.sequence,
+        from_moment(observation.at),
+        observation.kind.value,
+        observation.source.value,
+        observation.subject,
+        observation.by,
+        observation.verdict.value,
+        from_json(cast("Mapping[str, Json]", observation.body)),
+        leaf,
+    )
+
+
+def to_observation(row: ObservationRow) -> Observation:
+    """An observation from its row. What no observation can say raises ``ValueError``: somebody changed the row."""
+    stream, sequence, at, kind, source, subject, seen_by, verdict, body, _ = row
+    return Observation(
+        to_moment(at),
+        Kind(kind),
+        Source(source),
+        subject,
+        seen_by,
+        Verdict(verdict),
+        cast("dict[str, Plain]", to_json(body)),
+        Stream(stream),
+        sequence,
+    )
+
+
+def to_leaf(row: tuple[bytes]) -> bytes:
+    """A leaf hash from its row."""
+    return row[0]
+
+
+def from_seal(seal: Seal) -> SealRow:
+    """The row of a seal."""
+    return (
+        seal.stream.value,
+        seal.number,
+        seal.first,
+        seal.last,
+        seal.root,
+        seal.previous,
+        from_moment(seal.at),
+        seal.note,
+        None,
+    )
+
+
+def to_seal(row: SealRow) -> Seal:
+    """A seal from its row."""
+    stream, number, first, last, root, previous, at, note, forgotten_at = row
+    forgotten = None if forgotten_at is None else to_moment(forgotten_at)
+    return Seal(Stream(stream), number, first, last, root, previous, to_moment(at), note, forgotten)

@@ -20,11 +20,12 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Self, TypeVar, cast
 
+from everyhop.core.observation import Kind, Observation, Stream
 from everyhop.drivers.store import rows, statements
 from everyhop.drivers.store.group_commit import GroupWriter, unavailable
 from everyhop.drivers.store.migrate import migrate, shipped
 from everyhop.errors import EveryhopError
-from everyhop.ports import AuditEntry, Document, Issuance, IssuanceState, Json, Lease
+from everyhop.ports import AuditEntry, Document, Issuance, IssuanceState, Json, Lease, Seal
 
 BUSY_SECONDS = 10.0
 """How long a write waits for another process's transaction before it gives up."""
@@ -121,6 +122,65 @@ class SqliteStore:
     async def audit_log(self, *, limit: int = 1000) -> Sequence[AuditEntry]:
         """Audit entries, newest first."""
         return await self._read(rows.to_audit_entry, statements.AUDIT_LOG, max(limit, 0))
+
+    async def observe(
+        self,
+        observations: Sequence[Observation],
+        *,
+        beside: Mapping[tuple[str, str], Mapping[str, Json]] | None = None,
+        fence: Lease | None = None,
+    ) -> Sequence[Observation]:
+        """Append observations, and documents beside them; see ``ports.Store.observe``."""
+        documents = [(kind, key, rows.from_json(value)) for (kind, key), value in (beside or {}).items()]
+        return await self._writer.run(statements.observe, tuple(observations), documents, fence)
+
+    async def observations(
+        self,
+        *,
+        stream: Stream = Stream.RECORD,
+        kind: Kind | None = None,
+        subject: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        after: int = 0,
+        newest_first: bool = False,
+        limit: int = 1000,
+    ) -> Sequence[Observation]:
+        """Observations in order of sequence; see ``ports.Store.observations``."""
+        text = statements.observations(
+            kind=kind is not None,
+            subject=subject is not None,
+            since=since is not None,
+            until=until is not None,
+            newest_first=newest_first,
+        )
+        conditions = [
+            kind.value if kind else None,
+            subject,
+            rows.from_moment(since) if since else None,
+            rows.from_moment(until) if until else None,
+        ]
+        values = [value for value in conditions if value is not None]
+        return await self._read(rows.to_observation, text, stream.value, after, *values, max(limit, 0))
+
+    async def leaves(self, stream: Stream, *, first: int, last: int) -> Sequence[bytes]:
+        """The stored leaf hashes of observations; see ``ports.Store.leaves``."""
+        return await self._read(rows.to_leaf, statements.LEAVES, stream.value, first, last)
+
+    async def seal(self, seal: Seal, *, fence: Lease | None = None) -> None:
+        """Append a seal; see ``ports.Store.seal``."""
+        await self._writer.run(statements.seal, rows.from_seal(seal), fence)
+
+    async def seals(
+        self, stream: Stream, *, after: int = 0, newest_first: bool = False, limit: int = 1000
+    ) -> Sequence[Seal]:
+        """Seals of a stream by number."""
+        text = statements.SEALS_NEWEST if newest_first else statements.SEALS
+        return await self._read(rows.to_seal, text, stream.value, after, max(limit, 0))
+
+    async def forget(self, stream: Stream, *, through: int, at: datetime, fence: Lease | None = None) -> int:
+        """Remove sealed observations; see ``ports.Store.forget``."""
+        return await self._writer.run(statements.forget, stream.value, through, rows.from_moment(at), fence)
 
     async def revision(self) -> int:
         """A number that changes when this or another process has written.

@@ -1,16 +1,31 @@
 """What each write does inside its transaction, in plain SQL.
 
-Rules: every function takes the writer's cursor and values ready for columns; it reads what it must know, then makes
-at most one writing statement; it raises ``EveryhopError`` and has then changed nothing. No clock, no JSON work, no
-SQLite-only words: these statements run on PostgreSQL when the marks are exchanged.
+Rules: every function takes the writer's cursor and values ready for columns; it reads what it must know and decides,
+then writes; it raises ``EveryhopError`` before it has changed anything. No clock, no JSON work, no SQLite-only words:
+these statements run on PostgreSQL when the marks are exchanged.
 """
 
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import cast
 
-from everyhop.drivers.store.rows import AUDIT_COLUMNS, ISSUANCE_COLUMNS, AuditRow, IssuanceRow, to_issuance, to_moment
+from everyhop.core.ledger import leaf
+from everyhop.core.observation import Observation, Stream
+from everyhop.drivers.store.rows import (
+    AUDIT_COLUMNS,
+    ISSUANCE_COLUMNS,
+    OBSERVATION_COLUMNS,
+    SEAL_COLUMNS,
+    AuditRow,
+    IssuanceRow,
+    SealRow,
+    from_observation,
+    to_issuance,
+    to_moment,
+)
 from everyhop.errors import EveryhopError
 from everyhop.ports import Issuance, IssuanceState, Lease
 
@@ -35,6 +50,11 @@ _ABANDON = (
 )
 _AUDIT = f"INSERT INTO audit ({AUDIT_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
 AUDIT_LOG = f"SELECT {AUDIT_COLUMNS} FROM audit ORDER BY sequence DESC LIMIT ?"  # noqa: S608
+_OBSERVE = f"INSERT INTO observation ({OBSERVATION_COLUMNS}) VALUES ({', '.join('?' * 10)})"  # noqa: S608
+LEAVES = "SELECT leaf FROM observation WHERE stream = ? AND sequence >= ? AND sequence <= ? ORDER BY sequence"
+_SEAL = f"INSERT INTO seal ({SEAL_COLUMNS}) VALUES ({', '.join('?' * 9)})"  # noqa: S608
+SEALS = f"SELECT {SEAL_COLUMNS} FROM seal WHERE stream = ? AND number > ? ORDER BY number LIMIT ?"  # noqa: S608
+SEALS_NEWEST = f"SELECT {SEAL_COLUMNS} FROM seal WHERE stream = ? AND number > ? ORDER BY number DESC LIMIT ?"  # noqa: S608
 DOCUMENT = "SELECT kind, key, value, version FROM document WHERE kind = ? AND key = ?"
 DOCUMENTS = "SELECT kind, key, value, version FROM document WHERE kind = ? ORDER BY key"
 
@@ -119,14 +139,86 @@ def audit(cursor: sqlite3.Cursor, row: AuditRow) -> int:
     return sequence
 
 
-def _checked_version(cursor: sqlite3.Cursor, kind: str, key: str, expect: int | None, fence: Lease | None) -> int:
-    """The document's present version (0: there is none), once fence and expectation have been held against it."""
+def observations(*, kind: bool, subject: bool, since: bool, until: bool, newest_first: bool) -> str:
+    """The query for observations with these conditions; its values are stream, after, then the conditions in this
+    order, then the limit."""
+    conditions = ["stream = ?", "sequence > ?"]
+    conditions += ["kind = ?"] * kind + ["subject = ?"] * subject + ["at >= ?"] * since + ["at < ?"] * until
+    order = "DESC" if newest_first else "ASC"
+    where = " AND ".join(conditions)
+    return f"SELECT {OBSERVATION_COLUMNS} FROM observation WHERE {where} ORDER BY sequence {order} LIMIT ?"  # noqa: S608
+
+
+def observe(
+    cursor: sqlite3.Cursor,
+    observations: Sequence[Observation],
+    beside: Sequence[tuple[str, str, str]],
+    fence: Lease | None,
+) -> Sequence[Observation]:
+    """Append observations and write the documents beside them; returns them numbered."""
+    _check_fence(cursor, fence)
+    following = {stream: _next_sequence(cursor, stream) for stream in {one.stream for one in observations}}
+    numbered: list[Observation] = []
+    for one in observations:
+        numbered.append(replace(one, sequence=following[one.stream]))
+        following[one.stream] += 1
+    cursor.executemany(_OBSERVE, [from_observation(one, leaf(one)) for one in numbered])
+    for kind, key, value in beside:
+        put(cursor, kind, key, value, None, None)
+    return numbered
+
+
+def seal(cursor: sqlite3.Cursor, row: SealRow, fence: Lease | None) -> None:
+    """Append a seal that continues the last one."""
+    _check_fence(cursor, fence)
+    last_number, last_sealed = _last_seal(cursor, row[0])
+    if (row[1], row[2]) != (last_number + 1, last_sealed + 1):
+        raise EveryhopError(
+            "store-conflict",
+            f"expected seal {last_number + 1} from observation {last_sealed + 1}, got {row[1]} from {row[2]}",
+        )
+    if row[3] >= _next_sequence(cursor, Stream(row[0])):
+        raise EveryhopError("store-conflict", f"expected observations up to {row[3]} to be there, they are not")
+    cursor.execute(_SEAL, row)
+
+
+def forget(cursor: sqlite3.Cursor, stream: str, through: int, at: int, fence: Lease | None) -> int:
+    """Remove sealed observations; the seals stay, marked."""
+    _check_fence(cursor, fence)
+    cursor.execute(
+        "UPDATE seal SET forgotten_at = ? WHERE stream = ? AND number <= ? AND forgotten_at IS NULL",
+        (at, stream, through),
+    )
+    cursor.execute("SELECT COALESCE(MAX(last), 0) FROM seal WHERE stream = ? AND number <= ?", (stream, through))
+    (last,) = cast("tuple[int]", cursor.fetchone())
+    cursor.execute("DELETE FROM observation WHERE stream = ? AND sequence <= ?", (stream, last))
+    return cursor.rowcount
+
+
+def _next_sequence(cursor: sqlite3.Cursor, stream: Stream) -> int:
+    """One after the last observation, also when retention has removed it: its seal remembers."""
+    cursor.execute("SELECT COALESCE(MAX(sequence), 0) FROM observation WHERE stream = ?", (stream.value,))
+    (stored,) = cast("tuple[int]", cursor.fetchone())
+    return max(stored, _last_seal(cursor, stream.value)[1]) + 1
+
+
+def _last_seal(cursor: sqlite3.Cursor, stream: str) -> tuple[int, int]:
+    cursor.execute("SELECT number, last FROM seal WHERE stream = ? ORDER BY number DESC LIMIT 1", (stream,))
+    return cast("tuple[int, int] | None", cursor.fetchone()) or (0, 0)
+
+
+def _check_fence(cursor: sqlite3.Cursor, fence: Lease | None) -> None:
     if fence is not None:
         cursor.execute("SELECT holder, token FROM lease WHERE name = ?", (fence.name,))
         if cursor.fetchone() != (fence.holder, fence.token):
             raise EveryhopError(
                 "store-fenced", f"expected to hold the lease {fence.name!r} with token {fence.token}, it was taken over"
             )
+
+
+def _checked_version(cursor: sqlite3.Cursor, kind: str, key: str, expect: int | None, fence: Lease | None) -> int:
+    """The document's present version (0: there is none), once fence and expectation have been held against it."""
+    _check_fence(cursor, fence)
     row = cursor.execute("SELECT version FROM document WHERE kind = ? AND key = ?", (kind, key)).fetchone()
     version = cast("int", row[0]) if row else 0
     if expect is not None and expect != version:

@@ -1,4 +1,4 @@
-"""Scan: prove on the wire that every hop is as the topology asks.
+"""Check: prove on the wire that every hop is as the topology asks.
 
 Rules: a check has four answers (pass, fail, unknown, not applicable) and cites what was seen. Refusals are proved by
 trying: plaintext, no certificate, a valid certificate of the wrong identity. The stranger's certificate is minted by
@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from enum import StrEnum
 from http import HTTPStatus
 from itertools import pairwise
 
@@ -22,6 +21,7 @@ from everyhop.core.hop import Posture
 from everyhop.core.plan import CLIENT, EdgeRedirect, EdgeTls, HopPlan, Plan
 from everyhop.core.policy import SYSTEM, IssuancePolicy
 from everyhop.core.profile import PROFILES
+from everyhop.core.verdict import Verdict
 from everyhop.errors import EveryhopError
 from everyhop.ports import ClientCredential, Handshake, Listen, Prober, Random, Sleep, Visitor, Wiretap
 from everyhop.services.establish import Authorities
@@ -35,15 +35,6 @@ _PATIENCE = 150
 _HTTP = b"GET / HTTP/1.1\r\nHost: everyhop\r\nConnection: close\r\n\r\n"
 
 
-class Verdict(StrEnum):
-    """The four answers."""
-
-    PASS = "pass"  # noqa: S105  # a verdict
-    FAIL = "fail"
-    UNKNOWN = "unknown"
-    NOT_APPLICABLE = "not applicable"
-
-
 @dataclass(frozen=True, slots=True)
 class Check:
     """One answer about one hop, and what it rests on."""
@@ -54,7 +45,7 @@ class Check:
     evidence: str
 
 
-class Scanner:
+class Checker:
     """Tries every hop of a plan."""
 
     def __init__(
@@ -78,7 +69,7 @@ class Scanner:
         self._visitor = visitor
         self._sleep = sleep
 
-    async def scan(self, plan: Plan, policy: IssuancePolicy) -> AsyncIterator[Check]:
+    async def check(self, plan: Plan, policy: IssuancePolicy) -> AsyncIterator[Check]:
         """Check every hop, one after the other, yielding answers as they come."""
         for check in await self._overheard(plan):
             yield check

@@ -1,0 +1,14 @@
+"""Every rule about endpoints, one file per concern; :data:`RULES` holds them all by code, in the order of reports."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from everyhop.core.endpoint.rules.base import Case, Outcome, Rule, Stores, failed, not_applicable, passed, unknown
+
+_ALL: tuple[Rule, ...] = ()
+
+RULES: Mapping[str, Rule] = MappingProxyType({rule.code: rule for rule in _ALL})
+
+__all__ = ["RULES", "Case", "Outcome", "Rule", "Stores", "failed", "not_applicable", "passed", "unknown"]

@@ -1,0 +1,1 @@
+"""Guidelines: what a well-configured endpoint accepts, as versioned data. One guideline, one small file."""

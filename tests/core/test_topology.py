@@ -15,6 +15,7 @@ from everyhop.core.document import parse
 from everyhop.core.fault import FaultCode, Plain, TopologyFaults
 from everyhop.core.fault import Path as FaultPath
 from everyhop.core.hop import Address, Hop, Posture
+from everyhop.core.layout import open_addresses
 from everyhop.core.literals import format_duration, parse_duration
 from everyhop.core.schema import json_schema
 from everyhop.core.topology import Host, Hsts, Part, Policy, Service, Topology
@@ -100,6 +101,7 @@ def test_the_full_file_uses_every_field_and_is_read_as_written() -> None:
     assert web.run.environment["LITERAL"] == "{{not a placeholder}}"
     assert topology.services["events"].listen == Address("127.0.0.1", 8083)
     assert topology.services["api"].listen == Address("::1", 8082)
+    assert policy.mesh_ports == range(21000, 22000)
     assert policy.heartbeat == timedelta(milliseconds=500)
     assert str(topology.identity("web")) == "spiffe://shop.internal/demo/web"
     assert str(topology.identity("edge")) == "spiffe://shop.internal/demo/edge"
@@ -203,6 +205,34 @@ def parts_of(value: object) -> Iterator[Part]:
     elif isinstance(value, tuple):
         for item in cast("tuple[object, ...]", value):
             yield from parts_of(item)
+
+
+def narrowed(text: str, size: int) -> str:
+    """A topology whose band, far from all other addresses, has so many ports."""
+    value = cast("dict[str, Any]", parse(text, file="f").value)
+    return json.dumps(value | {"policy": value.get("policy", {}) | {"mesh_ports": f"50000-{49999 + size}"}})
+
+
+@pytest.mark.parametrize("path", RIGHT, ids=lambda path: path.stem)
+def test_a_band_of_ports_holds_every_address_that_is_left_open(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    wanted = len(open_addresses(load(path.name)))
+    enough = read(narrowed(text, max(wanted, 1)), file="f", today=TODAY)
+    assert len(enough.policy.mesh_ports) == max(wanted, 1)
+    if wanted > 1:
+        with pytest.raises(TopologyFaults, match=f"expected at least {wanted} ports.*got {wanted - 1} in 50000-"):
+            read(narrowed(text, wanted - 1), file="f", today=TODAY)
+
+
+def test_the_default_band_is_too_small_for_some_and_says_so() -> None:
+    services = {"hub": {"owner": "a", "listen": "127.0.0.1:7000"}}
+    services |= {f"s{n}": {"owner": "a", "listen": f"127.0.0.1:{20000 + n}", "calls": ["hub"]} for n in range(1000)}
+    value = {"everyhop": 1, "trust_domain": "a.internal", "environment": "e", "owners": {"a": {"contact": "a"}}}
+    with pytest.raises(TopologyFaults) as caught:
+        read(json.dumps(value | {"services": services}), file="f", today=TODAY)
+    (fault,) = caught.value.faults
+    assert (fault.code, fault.path) == (FaultCode.CONFLICT, "services")
+    assert fault.expected.startswith("policy.mesh_ports to hold at least 1001 ports")
 
 
 def addresses_of(topology: Topology) -> set[Address]:
@@ -366,11 +396,13 @@ def test_every_field_explains_itself_and_its_default() -> None:
 def test_defaults_in_the_schema_are_written_as_in_the_file() -> None:
     definitions = cast("dict[str, Any]", json_schema())["$defs"]
     policy = definitions["Policy"]["properties"]
-    assert {key: policy[key]["default"] for key in ("leaf_lifetime", "renew_at", "key_exchange", "leaf_key")} == {
+    some = ("leaf_lifetime", "renew_at", "key_exchange", "leaf_key", "mesh_ports")
+    assert {key: policy[key]["default"] for key in some} == {
         "leaf_lifetime": "1d",
         "renew_at": 0.5,
         "key_exchange": ["X25519MLKEM768", "X25519", "P-256"],
         "leaf_key": "p256",
+        "mesh_ports": "15400-16399",
     }
     assert '"type": "null"' not in json.dumps(definitions)
     json.dumps(json_schema())

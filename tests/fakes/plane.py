@@ -15,7 +15,7 @@ from functools import cache
 from cryptography import x509
 
 from everyhop.core.lifecycle import SeenOnWire
-from everyhop.ports import Connection, ProcessSpec
+from everyhop.ports import Connection, Counters, ProcessSpec, Reading
 from everyhop.services.deploy import BundleMaterial, Deployment, LeafMaterial, Material
 
 
@@ -26,6 +26,8 @@ class FakePlane:
     seen: list[Connection] = field(default_factory=list[Connection])
     dead: set[str] = field(default_factory=set[str])
     asked: list[str] = field(default_factory=list[str])
+    marks: dict[str, str] = field(default_factory=dict[str, str])
+    counted: dict[str, Counters] = field(default_factory=dict[str, Counters])
 
     def spec(self, node: str) -> ProcessSpec:
         self.asked.append(node)
@@ -34,10 +36,15 @@ class FakePlane:
     async def live(self, node: str) -> bool:
         return node not in self.dead
 
-    async def connections(self, node: str) -> Sequence[Connection]:
+    async def connections(self, node: str, since: str) -> Reading:
         mine = [one for one in self.seen if one.node == node]
-        self.seen = [one for one in self.seen if one.node != node]
-        return mine
+        return Reading(tuple(mine[int(since or 0) :]), str(len(mine)))
+
+    async def stored(self, node: str, mark: str) -> None:
+        self.marks[node] = mark
+
+    async def counters(self, node: str) -> Counters | None:
+        return self.counted.get(node)
 
 
 @dataclass

@@ -30,14 +30,15 @@ async def put(store: MemoryStore, text: str, **given: str) -> bool:
 
 
 class Ports:
-    """Free addresses, one after the other; ``taken`` tells what was not to be given."""
+    """Free addresses, one after the other; ``taken`` tells what was not to be given, ``band`` where to look."""
 
     def __init__(self, first: int = 15400) -> None:
         self.next = first
         self.taken: set[Address] = set()
+        self.band = range(0)
 
-    def __call__(self, taken: Collection[Address]) -> Address:
-        self.taken = set(taken)
+    def __call__(self, taken: Collection[Address], band: range) -> Address:
+        self.taken, self.band = set(taken), band
         while Address("127.0.0.1", self.next) in self.taken:
             self.next += 1
         return Address("127.0.0.1", self.next)
@@ -96,6 +97,20 @@ def test_an_address_is_chosen_once_and_for_ever() -> None:
         assert await remember_addresses(store, topology(OPEN), Ports(20000)) == first == await remembered(store)
         await remember_addresses(store, topology(TEXT), Ports(20000))
         assert await remember_addresses(store, topology(OPEN), Ports(20000)) == first, "it came back"
+
+    asyncio.run(play())
+
+
+def test_another_band_is_for_addresses_that_are_not_chosen_yet() -> None:
+    async def play() -> None:
+        store, ports = MemoryStore(), Ports()
+        half = TEXT.replace(', mesh: "127.0.0.1:9001"', "")
+        first = await remember_addresses(store, topology(half), ports)
+        assert (set(first), ports.band) == ({"mesh/web"}, range(15400, 16400))
+        moved = OPEN + "policy: {mesh_ports: 21000-21009}\n"
+        then = await remember_addresses(store, topology(moved), ports)
+        assert (set(then), ports.band) == ({"mesh/web", "call/web/db"}, range(21000, 21010))
+        assert then["mesh/web"] == first["mesh/web"]
 
     asyncio.run(play())
 

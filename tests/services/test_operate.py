@@ -26,7 +26,7 @@ from everyhop.core.lifecycle import CredentialState, RotationState
 from everyhop.drivers.keys.algorithms import make
 from everyhop.errors import EveryhopError
 from everyhop.ports import Connection, Event, Handshake
-from everyhop.services.apply import apply
+from everyhop.services.apply import ADDRESSES, Remembered, apply
 from everyhop.services.deploy import LeafMaterial
 from everyhop.services.inventory import Status, status
 from everyhop.services.operate import Mesh, Outside
@@ -76,8 +76,8 @@ class Machine:
         return how
 
     def outside(self, instance: str = "one") -> Outside:
-        def free(taken: Collection[Address]) -> Address:
-            raise AssertionError(f"every address is fixed, beside {taken}")
+        def free(taken: Collection[Address], band: range) -> Address:
+            raise AssertionError(f"every address is fixed or remembered, beside {taken}")
 
         return Outside(
             store=self.store,
@@ -295,7 +295,7 @@ def test_a_bug_ends_the_loop_and_leaves_the_proxies_alone() -> None:
             async with running(machine) as (mesh, task):
                 await ready(machine, mesh)
 
-                async def broken(node: str) -> list[Connection]:
+                async def broken(node: str, since: str) -> list[Connection]:
                     raise ZeroDivisionError
 
                 machine.plane.connections = broken  # pyright: ignore[reportAttributeAccessIssue]
@@ -357,7 +357,30 @@ def test_a_port_that_a_stranger_holds_is_said_before_anything_is_started() -> No
                 await machine.clock.until(task.done)
         assert refusal.value.code.name == "address-in-use"
         assert "envoy-db needs 127.0.0.1:9002" in refusal.value.message
+        assert "or change the address in the topology" in refusal.value.hint
         assert (machine.runner.started, machine.disk.journal, machine.held) == ([], {}, {})
+
+    asyncio.run(play())
+
+
+@pytest.mark.parametrize(
+    ("key", "fixed", "opened", "way"),
+    [
+        ("mesh/db", ', mesh: "127.0.0.1:9002"', "", "`mesh:` of db"),
+        ("call/web/db", '{service: db, at: "127.0.0.1:7101"}', "db", "`at:` in web's call of db"),
+    ],
+)
+def test_of_a_chosen_port_that_a_stranger_holds_it_is_said_how_to_fix_another(
+    key: str, fixed: str, opened: str, way: str
+) -> None:
+    async def play() -> None:
+        machine = Machine(taken={15777})
+        await ADDRESSES.put(machine.store, key, Remembered(key, "127.0.0.1:15777"), expect=0)
+        with pytest.raises(EveryhopError) as refusal:
+            async with running(machine, RUN.replace(fixed, opened)) as (_, task):
+                await machine.clock.until(task.done)
+        assert "needs 127.0.0.1:15777" in refusal.value.message
+        assert f"(`ss -ltnp 'sport = 15777'` shows it) or fix another address with {way}" in refusal.value.hint
 
     asyncio.run(play())
 

@@ -11,7 +11,6 @@ import contextlib
 import http.client
 import json
 import os
-import random
 import shutil
 import signal
 import socket
@@ -25,9 +24,12 @@ from string import Template
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from tests.stories.ports import free_band, free_port
+
 import everyhop
 from everyhop import app
 from everyhop.core.hop import Address
+from everyhop.core.literals import format_ports
 from everyhop.core.plan import Plan
 from everyhop.errors import EveryhopError
 from everyhop.ports import Issuance, IssuanceState, RunningProcess, Store
@@ -38,7 +40,6 @@ from everyhop.services.inventory import status as status_of
 T = TypeVar("T")
 APPS = Path(__file__).parent / "apps"
 CRASHING = Path(__file__).parent / "crashing.py"
-_given: set[int] = set()
 
 
 def until(condition: Callable[[], T], what: str, *, seconds: float = 30.0) -> T:
@@ -49,18 +50,6 @@ def until(condition: Callable[[], T], what: str, *, seconds: float = 30.0) -> T:
             return found
         assert time.monotonic() < deadline, f"waited {seconds:.0f} s for {what}"
         time.sleep(0.03)
-
-
-def free_port() -> int:
-    """A port that nobody listens on, never given twice. It lies below the range from which Linux takes ports for
-    outgoing connections: a load of new connections must not be able to take it."""
-    while True:
-        port = random.randrange(18000, 32000)
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            if port not in _given:
-                _given.add(port)
-                return port
 
 
 def filled(text: str, **values: object) -> str:
@@ -76,18 +65,25 @@ def filled(text: str, **values: object) -> str:
     return Template(text).substitute(Chosen(known))
 
 
+def with_band(topology: str, band: range) -> str:
+    """A topology whose mesh chooses its addresses from a band of ports, so that it meets no other mesh on one."""
+    head, _, rest = f"\n{topology}".partition("\npolicy:\n")
+    assert "\npolicy:" not in head + rest, "it has one policy, in lines of its own"
+    return f"{head}\npolicy:\n  mesh_ports: {format_ports(band)}\n{rest}".lstrip("\n")
+
+
 class Everyhop:
     """``with Everyhop(topology) as mesh:`` gives a directory; ``mesh.up()`` starts the command line on it."""
 
     def __init__(self, topology: str, *, environment: Mapping[str, str] | None = None) -> None:
-        """``topology`` is the file's text."""
+        """``topology`` is the file's text; a band of ports is added to it, which no other mesh of this run has."""
         # Short, because Unix sockets live below it (107 bytes).
         self.home = Path(tempfile.mkdtemp(prefix="eh-", dir="/tmp"))
         self.data = self.home / "data"
         self.seal = self.home / "seal"
         self.file = self.home / "everyhop.yaml"
         self.output = self.home / "up.log"
-        self.file.write_text(topology)
+        self.file.write_text(with_band(topology, free_band()))
         self.process: subprocess.Popen[bytes] | None = None
         self._environment = {
             **os.environ,

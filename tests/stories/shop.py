@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.stories.harness import Everyhop, free_port
+from tests.stories.harness import Everyhop
+from tests.stories.ports import free_port
 
 SHOP = Path(__file__).resolve().parents[2] / "examples" / "shop"
 

@@ -7,7 +7,8 @@ mTLS connection on it. ``spare`` has a proxy and no traffic: a story can stop it
 from __future__ import annotations
 
 from tests.stories.client import Answer, request
-from tests.stories.harness import Everyhop, filled, free_port
+from tests.stories.harness import Everyhop, filled
+from tests.stories.ports import free_port
 
 from everyhop.core.hop import Address
 

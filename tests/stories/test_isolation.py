@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 from tests.fakes.pki import CA, Issued
-from tests.stories.harness import filled, free_port
+from tests.stories.harness import filled
+from tests.stories.ports import free_port
 
 from everyhop import app
 from everyhop.core.hop import Address

@@ -17,8 +17,9 @@ from h2.connection import H2Connection
 from h2.events import DataReceived, ResponseReceived, StreamEnded, TrailersReceived
 from tests.fakes.pki import CA
 from tests.stories.client import callers, handshake, plaintext, request
-from tests.stories.harness import Everyhop, filled, free_port
+from tests.stories.harness import Everyhop, filled
 from tests.stories.minting import mint
+from tests.stories.ports import free_port
 
 from everyhop import app
 from everyhop.core.hop import Address

@@ -69,6 +69,13 @@ class Posture(StrEnum):
     UNKNOWN = "unknown"
 
 
+class End(StrEnum):
+    """Which end of a hop saw something."""
+
+    SERVER = "server"
+    CLIENT = "client"
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Hop:
     """A directed edge from a caller to an endpoint. ``caller`` is a service, ``edge`` or ``client``."""

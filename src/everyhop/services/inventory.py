@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from everyhop.core.chain import Authority, Trust
-from everyhop.core.hop import Posture
+from everyhop.core.hop import End, Posture
 from everyhop.core.lifecycle import CredentialState, Rotation, Slot
 from everyhop.core.plan import HopPlan, Plan
 from everyhop.core.topology import Topology
@@ -124,7 +124,8 @@ async def status(store: Store, data: str, now: datetime, *, overdue: timedelta =
     topology, plan = found
     beat = await BEATS.get(store, BEAT_KEY)
     running = beat is not None and beat.value.state != "stopped" and abs(now - beat.value.at) <= _BEAT_LIMIT
-    seen = by_hop([one.value for one in await HOPS_SEEN.all(store)])
+    sightings = [one.value for one in await HOPS_SEEN.all(store)]
+    seen, called = by_hop(sightings), by_hop(sightings, End.CLIENT)
     rotations = [one.value for one in await ROTATIONS.all(store)]
     trust = await TRUST.get(store, TRUST_KEY)
     return Status(
@@ -134,7 +135,9 @@ async def status(store: Store, data: str, now: datetime, *, overdue: timedelta =
         running=running,
         state=_state(beat.value if beat else None, running),
         fault=beat.value.fault if beat else "",
-        hops=tuple(_hop(hop, seen.get(str(hop.hop)), topology, now) for hop in plan.hops),
+        hops=tuple(
+            _hop(hop, seen.get(str(hop.hop)), called.get(str(hop.hop)), topology, now) for hop in plan.hops
+        ),
         certificates=await _certificates(store, _credentials(plan), now - overdue),
         processes=tuple(one.value for one in await PROCESSES.all(store)),
         authorities=tuple(one.value for one in await AUTHORITIES.all(store)),
@@ -158,7 +161,9 @@ def _state(beat: Beat | None, running: bool) -> str:
     return beat.state if running else "lost"
 
 
-def _hop(plan: HopPlan, seen: HopSeen | None, topology: Topology, now: datetime) -> HopStatus:
+def _hop(
+    plan: HopPlan, seen: HopSeen | None, called: HopSeen | None, topology: Topology, now: datetime
+) -> HopStatus:
     limit = max(topology.policy.heartbeat * _HEARTBEATS_MISSED, _AT_LEAST)
     posture, note = _seen_posture(plan, seen, now, limit)
     exception = topology.exception_for(plan.hop)
@@ -182,6 +187,22 @@ def _hop(plan: HopPlan, seen: HopSeen | None, topology: Topology, now: datetime)
         seen_at=seen.at if seen else None,
         source=seen.source if seen else "",
         note=note,
+        ends=tuple(_end(one) for one in (seen, called) if one is not None),
+    )
+
+
+def _end(seen: HopSeen) -> EndStatus:
+    return EndStatus(
+        end=seen.end.value,
+        at=seen.at,
+        version=seen.version,
+        cipher=seen.cipher,
+        group=seen.group,
+        peer=seen.peer_identity,
+        peer_serial=seen.peer_serial,
+        connections=seen.connections,
+        failures=seen.failures,
+        source=seen.source,
     )
 
 

@@ -1,31 +1,52 @@
-"""Observe: what the proxies saw, and what an endpoint serves when asked from outside.
+"""Observe: what the proxies at both ends of each hop saw, and what an endpoint serves when asked from outside.
 
-Rules: a fact has a date and a source. A hop is what its serving end saw last: version, group, and the identity the
-caller proved. Refusals are kept, joined and counted by who was refused and why, and their number is bounded. What
-everyhop's own probes cause is marked by their source address and never counted.
+Rules: a fact has a date and a source. A hop is what each of its ends saw last; the two ends are joined by the address
+that one connection has on both sides. Connections are counted by shape and written down once a minute, in one
+transaction with how far each log was read: a crash neither loses nor repeats one. Refusals are kept, joined and counted
+by who was refused and why, and their number is bounded. What everyhop's own probes cause is marked by their source
+address and never counted.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
+from everyhop.core import tally
 from everyhop.core.chain import serial_text
-from everyhop.core.hop import Address
+from everyhop.core.hop import Address, End
 from everyhop.core.lifecycle import CredentialState, SeenOnWire, Slot
+from everyhop.core.observation import Kind, Observation, Plain, Source
 from everyhop.core.plan import IDENTITY, EdgeTls, HopPlan, Inbound, NodePlan, Plan
-from everyhop.core.refusal import is_refusal
-from everyhop.ports import Clock, Connection, Event, Lease, Plane, Prober, Reporter, Store
+from everyhop.core.refusal import explain_failure, is_refusal
+from everyhop.core.tally import Shape, Tally
+from everyhop.core.verdict import Verdict
+from everyhop.ports import (
+    Clock,
+    Connection,
+    Counters,
+    EndCounters,
+    Event,
+    Lease,
+    Plane,
+    Prober,
+    Reading,
+    Reporter,
+    Store,
+)
 from everyhop.services.records import Records
 
 PROBE_SOURCE = "127.69.72.1"
 """Where everyhop's own probes come from: a loopback address that nobody else uses, so that a log line tells them."""
+WRITE_EVERY = timedelta(minutes=1)
+_WAIT_AT_MOST = 20_000
+"""Connections that may wait to be written down: a busy minute is cut in pieces."""
 
 
 @dataclass(frozen=True, slots=True)
 class HopSeen:
-    """What was last seen of a hop, by its serving end."""
+    """What was last seen of a hop, by one of its ends."""
 
     hop: str
     at: datetime
@@ -36,6 +57,15 @@ class HopSeen:
     peer_serial: str
     connections: int
     source: str
+    end: End = End.SERVER
+    failures: int = 0
+    written: tuple[int, int] = (0, 0)
+    """How many connections and failures are in written observations; what is above is still to be written."""
+
+    @property
+    def key(self) -> str:
+        """The record's key: each end has its own."""
+        return self.hop if self.end is End.SERVER else f"{self.hop} (client)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +80,25 @@ class RefusalSeen:
     first_at: datetime
     last_at: datetime
     last_peer: str
+    end: End = End.SERVER
+    """The end that tells: the serving one refuses, the calling one has failed."""
+    joined: str = ""
+    """The other end's reason for the same connection, where its address was found on both sides."""
+    written: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """How far a proxy's log and counters were written down."""
+
+    node: str
+    log: str = ""
+    counted: Counters | None = None
 
 
 HOPS_SEEN = Records("hop-seen", HopSeen)
 REFUSALS_SEEN = Records("refusal-seen", RefusalSeen)
+MARKS = Records("log-mark", Mark)
 
 
 class Observer:
@@ -71,19 +116,63 @@ class Observer:
         self._refusals_kept = refusals_kept
         self.sightings: dict[str, SeenOnWire] = {}
         """By slot key: the newest serial seen on the wire."""
+        self._marks: dict[str, Mark] = {}
+        self._tallies: dict[Shape, Tally] = {}
+        self._told: list[Observation] = []
+        """First refusals and changes that wait to be written with the next minute."""
+        self._hops: dict[str, HopSeen] = {}
+        self._refusals: dict[str, RefusalSeen] = {}
+        self._reasons: dict[str, str] = {}
+        """Why the serving end refused, by the caller's address: the calling end's failures are joined by it."""
+        self._written_at: datetime | None = None
 
     async def collect(self, plan: Plan, fence: Lease | None) -> int:
         """Read what the proxies logged since the last time; returns how many connections there were."""
-        lines: list[Connection] = []
+        await self._remember()
+        readings: dict[str, Reading] = {}
         for node in plan.nodes:
-            lines += await self._plane.connections(node.name)
+            readings[node.name] = await self._plane.connections(node.name, self._mark(node.name).log)
+        self._marks |= {node: replace(self._mark(node), log=reading.mark) for node, reading in readings.items()}
+        lines = [line for reading in readings.values() for line in reading.connections]
         # A proxy logs a connection when it ends, and each has its own log: the order of time is made here.
         lines.sort(key=lambda line: line.at)
         foreign = [line for line in lines if not line.peer_address.startswith(PROBE_SOURCE + ":")]
-        self._note_callers(plan, foreign)
-        await self._keep_hops(plan, [line for line in foreign if not line.failure and line.version], fence)
-        await self._keep_refusals([line for line in foreign if is_refusal(line.failure)], fence)
+        serving = [line for line in foreign if line.end is End.SERVER]
+        calling = [line for line in foreign if line.end is End.CLIENT]
+        self._note_callers(plan, serving)
+        self._count(plan, serving)
+        changed = self._see_hops(plan, [line for line in serving if not line.failure and line.version])
+        changed |= self._see_calls(plan, calling)
+        refused = self._see_refusals([line for line in serving if is_refusal(line.failure)])
+        refused |= self._see_refusals([line for line in calling if line.failure or line.flags])
+        for key in changed:
+            await HOPS_SEEN.put(self._store, key, self._hops[key], fence=fence)
+        await self._keep_refusals(refused, fence)
+        await self._write_if_due(fence)
         return len(foreign)
+
+    async def count(self, plan: Plan, fence: Lease | None) -> None:
+        """Read the proxies' counters: what each calling end has shaken hands on since the last time."""
+        await self._remember()
+        for node in plan.nodes:
+            counters = await self._plane.counters(node.name)
+            if counters is None:
+                continue
+            mark = self._mark(node.name)
+            before = mark.counted if mark.counted and mark.counted.uptime <= counters.uptime else None
+            self._marks[node.name] = replace(mark, counted=counters)
+            known = {(one.end, one.name): one for one in before.ends} if before else {}
+            for end in counters.ends:
+                hop = _hop_to(plan, node, end.name) if end.end is End.CLIENT else None
+                if hop is not None:
+                    fresh = _since(known.get((end.end, end.name)), end)
+                    await self._see_counted(hop, node.name, fresh, fence)
+
+    async def saw(self, seen: HopSeen, fence: Lease | None) -> None:
+        """Take over what was seen of a hop in another way: a handshake from outside."""
+        await self._remember()
+        key = self._see(seen)
+        await HOPS_SEEN.put(self._store, key, self._hops[key], fence=fence)
 
     async def look(self, plan: Plan, slots: Iterable[Slot]) -> None:
         """Ask every endpoint whose new certificate was not seen yet what it serves."""
@@ -93,6 +182,53 @@ class Observer:
                 target = _endpoint(plan.node(slot.node), slot.name)
                 if target is not None:
                     await self._look_at(slot, target)
+
+    async def write(self, fence: Lease | None) -> None:
+        """Write down what was counted, with how far it was read, in one transaction."""
+        now = self._clock.now()
+        hops = {
+            key: replace(seen, written=(seen.connections, seen.failures))
+            for key, seen in self._hops.items()
+            if seen.written != (seen.connections, seen.failures)
+        }
+        refusals = {
+            key: replace(seen, written=seen.count) for key, seen in self._refusals.items() if seen.written != seen.count
+        }
+        observations = [*self._told, *(tally.observed(shape, count, now) for shape, count in self._tallies.items())]
+        beside = {(MARKS.kind, node): MARKS.encode(mark) for node, mark in self._marks.items()}
+        beside |= {(HOPS_SEEN.kind, key): HOPS_SEEN.encode(seen) for key, seen in hops.items()}
+        beside |= {(REFUSALS_SEEN.kind, key): REFUSALS_SEEN.encode(seen) for key, seen in refusals.items()}
+        await self._store.observe(observations, beside=beside, fence=fence)
+        self._hops |= hops
+        self._refusals |= refusals
+        self._tallies, self._told, self._written_at = {}, [], now
+        for node, mark in self._marks.items():
+            await self._plane.stored(node, mark.log)
+
+    # --- what was counted before ----------------------------------------------------------------------------------
+
+    async def _remember(self) -> None:
+        """Go on from what was written down; what an earlier life had read and not written is read again."""
+        if self._written_at is not None:
+            return
+        self._marks = {one.value.node: one.value for one in await MARKS.all(self._store)}
+        for seen in [one.value for one in await HOPS_SEEN.all(self._store)]:
+            connections, failures = seen.written
+            self._hops[seen.key] = replace(seen, connections=connections, failures=failures)
+        for refusal in [one.value for one in await REFUSALS_SEEN.all(self._store)]:
+            self._refusals[_refusal_key(refusal)] = replace(refusal, count=refusal.written)
+        self._written_at = self._clock.now()
+
+    def _mark(self, node: str) -> Mark:
+        return self._marks.get(node) or Mark(node)
+
+    async def _write_if_due(self, fence: Lease | None) -> None:
+        waiting = sum(one.count for one in self._tallies.values())
+        due = self._written_at is None or abs(self._clock.now() - self._written_at) >= WRITE_EVERY
+        if waiting >= _WAIT_AT_MOST or (due and (waiting or self._told)):
+            await self.write(fence)
+
+    # --- certificates ---------------------------------------------------------------------------------------------
 
     async def _look_at(self, slot: Slot, target: tuple[Address, str]) -> None:
         address, server_name = target
@@ -112,63 +248,240 @@ class Observer:
                 seen = SeenOnWire(serial_text(line.peer_serial), line.at, f"shown to {line.node}")
                 self.sightings[f"{node.name}/{IDENTITY}"] = seen
 
-    async def _keep_hops(self, plan: Plan, lines: list[Connection], fence: Lease | None) -> None:
-        newest: dict[str, tuple[Connection, int]] = {}
+    # --- connections ----------------------------------------------------------------------------------------------
+
+    def _count(self, plan: Plan, lines: list[Connection]) -> None:
+        for line in lines:
+            hop = _hop_of(plan, line)
+            shape = Shape(
+                subject=str(hop.hop) if hop else f"? -> {line.node}",
+                end=End.SERVER,
+                by=f"envoy of {line.node}",
+                result=tally.result_of(line.version, line.failure, passed=line.reached),
+                version=line.version,
+                cipher=line.cipher,
+                group=line.group,
+                peer=line.peer_identity,
+                reason=explain_failure(line.failure, "", ()).code if is_refusal(line.failure) else "",
+            )
+            self._tallies[shape] = self._tallies.get(shape, Tally()) + tally.one(line.handshake_us)
+
+    def _see_hops(self, plan: Plan, lines: list[Connection]) -> set[str]:
+        changed: set[str] = set()
         for line in lines:
             hop = _hop_of(plan, line)
             if hop is not None:
-                newest[str(hop.hop)] = (line, newest.get(str(hop.hop), (line, 0))[1] + 1)
-        for name, (line, count) in newest.items():
-            known = await HOPS_SEEN.get(self._store, name)
-            if known is None:
-                self._report(
-                    Event("hop.encrypted", line.at, {"hop": name, "version": line.version, "group": line.group})
+                seen = HopSeen(
+                    hop=str(hop.hop),
+                    at=line.at,
+                    version=line.version,
+                    cipher=line.cipher,
+                    group=line.group,
+                    peer_identity=line.peer_identity,
+                    peer_serial=serial_text(line.peer_serial) if line.peer_serial else "",
+                    connections=1,
+                    source=f"envoy of {line.node}",
                 )
+                changed.add(self._see(seen))
+        return changed
+
+    def _see_calls(self, plan: Plan, lines: list[Connection]) -> set[str]:
+        """What a calling end has told of single connections: whom it met, and what failed."""
+        changed: set[str] = set()
+        for line in lines:
+            node = next(node for node in plan.nodes if node.name == line.node)
+            hop = _hop_to(plan, node, line.listener)
+            if hop is None:
+                continue
+            failed = bool(line.failure or line.flags)
+            known = self._hops.get(f"{hop.hop} (client)")
             seen = HopSeen(
-                hop=name,
+                hop=str(hop.hop),
                 at=line.at,
                 version=line.version,
                 cipher=line.cipher,
                 group=line.group,
                 peer_identity=line.peer_identity,
                 peer_serial=serial_text(line.peer_serial) if line.peer_serial else "",
-                connections=count + (known.value.connections if known else 0),
+                connections=0,  # the counters count; a log line is a sample
                 source=f"envoy of {line.node}",
+                end=End.CLIENT,
+                failures=int(failed),
             )
-            if known is not None and line.at < known.value.at <= self._clock.now():
-                seen = replace(known.value, connections=seen.connections)  # it began long ago and ended only now
-            await HOPS_SEEN.put(self._store, name, seen, fence=fence)
+            if failed and known is not None:
+                self._hops[known.key] = replace(known, failures=known.failures + 1)
+                changed.add(known.key)
+            else:
+                changed.add(self._see(seen))
+        return changed
 
-    async def _keep_refusals(self, lines: list[Connection], fence: Lease | None) -> None:
-        joined: dict[str, RefusalSeen] = {}
+    async def _see_counted(self, hop: HopPlan, node: str, fresh: EndCounters, fence: Lease | None) -> None:
+        """What a calling end has counted: each of these handshakes demanded the callee's exact identity."""
+        # A TLS 1.3 client has finished its handshake before the server refuses it: those are in both numbers.
+        good = max(0, fresh.handshakes - fresh.errors)
+        if not good:
+            return
+        known = self._hops.get(f"{hop.hop} (client)")
+        shape = Shape(
+            subject=str(hop.hop),
+            end=End.CLIENT,
+            by=f"envoy of {node}",
+            result="ok",
+            version=_most(fresh.versions),
+            cipher=_most(fresh.ciphers),
+            group=_most(fresh.groups),
+            peer=str(hop.callee),
+        )
+        self._tallies[shape] = self._tallies.get(shape, Tally(resumed=0)) + Tally(good, fresh.resumed)
+        key = self._see(
+            HopSeen(
+                hop=str(hop.hop),
+                at=self._clock.now(),
+                version=shape.version,
+                cipher=shape.cipher,
+                group=shape.group,
+                peer_identity=shape.peer,
+                peer_serial=known.peer_serial if known else "",
+                connections=good,
+                source=shape.by,
+                end=End.CLIENT,
+            )
+        )
+        await HOPS_SEEN.put(self._store, key, self._hops[key], fence=fence)
+
+    def _see(self, seen: HopSeen) -> str:
+        """Take over what one end saw, unless it is older than what is known; connections add up in any case."""
+        known = self._hops.get(seen.key)
+        if known is None:
+            self._told.append(_change(seen))
+            if seen.end is End.SERVER:
+                fields = {"hop": seen.hop, "version": seen.version, "group": seen.group}
+                self._report(Event("hop.encrypted", seen.at, dict(fields)))
+        else:
+            total = seen.connections + known.connections
+            failures = seen.failures + known.failures
+            if seen.at < known.at <= self._clock.now():  # it began long ago and ended only now
+                seen = replace(known, connections=total, failures=failures)
+            else:
+                if _looks(seen) != _looks(known):
+                    self._told.append(_change(seen))
+                seen = replace(seen, connections=total, failures=failures, written=known.written)
+        self._hops[seen.key] = seen
+        return seen.key
+
+    # --- refusals -------------------------------------------------------------------------------------------------
+
+    def _see_refusals(self, lines: list[Connection]) -> set[str]:
+        changed: set[str] = set()
         for line in lines:
+            if line.end is End.SERVER:
+                self._reasons[line.peer_address] = line.failure
             seen = RefusalSeen(
-                line.node, line.listener, line.peer_identity, line.failure, 1, line.at, line.at, line.peer_address
+                node=line.node,
+                listener=line.listener,
+                peer_identity=line.peer_identity,
+                failure=line.failure or line.flags,
+                count=1,
+                first_at=line.at,
+                last_at=line.at,
+                last_peer=line.peer_address,
+                end=line.end,
+                joined=self._reasons.pop(line.local_address, "") if line.end is End.CLIENT else "",
             )
             key = _refusal_key(seen)
-            known = joined.get(key)
-            joined[key] = _merged(known, seen) if known else seen
-        if not joined:
-            return
-        for key, seen in joined.items():
-            before = await REFUSALS_SEEN.get(self._store, key)
-            await REFUSALS_SEEN.put(self._store, key, _merged(before.value, seen) if before else seen, fence=fence)
-            if before is None:
-                self._report(
-                    Event("refused", seen.last_at, {"node": seen.node, "who": seen.peer_identity, "why": seen.failure})
-                )
-        stored = sorted((one.value.last_at, _refusal_key(one.value)) for one in await REFUSALS_SEEN.all(self._store))
-        for _, key in stored[: max(0, len(stored) - self._refusals_kept)]:
+            known = self._refusals.get(key)
+            if known is None:
+                self._told.append(_told(seen))
+                fields = {"node": seen.node, "who": seen.peer_identity, "why": seen.failure}
+                self._report(Event("refused" if seen.end is End.SERVER else "call.failed", seen.last_at, dict(fields)))
+            self._refusals[key] = _merged(known, seen) if known else seen
+            changed.add(key)
+        for address in list(self._reasons)[: max(0, len(self._reasons) - self._refusals_kept)]:
+            del self._reasons[address]
+        return changed
+
+    async def _keep_refusals(self, changed: set[str], fence: Lease | None) -> None:
+        for key in changed:
+            await REFUSALS_SEEN.put(self._store, key, self._refusals[key], fence=fence)
+        oldest = sorted(self._refusals, key=lambda key: (self._refusals[key].last_at, key))
+        for key in oldest[: max(0, len(oldest) - self._refusals_kept)]:
+            del self._refusals[key]
             await self._store.delete(REFUSALS_SEEN.kind, key, fence=fence)
 
 
 def _merged(before: RefusalSeen, after: RefusalSeen) -> RefusalSeen:
-    return replace(after, count=before.count + after.count, first_at=before.first_at)
+    return replace(
+        after,
+        count=before.count + after.count,
+        first_at=before.first_at,
+        joined=after.joined or before.joined,
+        written=before.written,
+    )
 
 
 def _refusal_key(seen: RefusalSeen) -> str:
     """One record for one cause: addresses and serials of a peer are not part of it, so that a scanner fills nothing."""
-    return "|".join([seen.node, seen.listener, seen.peer_identity[:200], seen.failure[:200]])
+    parts = [seen.node, seen.listener, seen.peer_identity[:200], seen.failure[:200]]
+    return "|".join(parts if seen.end is End.SERVER else [*parts, "client"])
+
+
+def _told(seen: RefusalSeen) -> Observation:
+    source = Source.SERVER if seen.end is End.SERVER else Source.CLIENT
+    body: dict[str, Plain] = {
+        "listener": seen.listener,
+        "peer": seen.peer_identity[:200],
+        "reason": seen.failure[:200],
+        "from": seen.last_peer,
+        "joined": seen.joined[:200],
+    }
+    return Observation(seen.last_at, Kind.REFUSAL, source, f"? -> {seen.node}", f"envoy of {seen.node}", _REFUSED, body)
+
+
+_REFUSED = Verdict.PASS
+"""A refusal is what the port is there for."""
+
+
+def _looks(seen: HopSeen) -> tuple[str, str, str, str]:
+    return seen.version, seen.cipher, seen.group, seen.peer_identity
+
+
+def _change(seen: HopSeen) -> Observation:
+    source = Source.SERVER if seen.end is End.SERVER else Source.CLIENT
+    body: dict[str, Plain] = {
+        "version": seen.version,
+        "cipher": seen.cipher,
+        "group": seen.group,
+        "peer": seen.peer_identity,
+        "serial": seen.peer_serial,
+    }
+    return Observation(seen.at, Kind.POSTURE, source, seen.hop, seen.source, Verdict.PASS, body)
+
+
+def _since(before: EndCounters | None, now: EndCounters) -> EndCounters:
+    """What was added to counters."""
+    if before is None:
+        return now
+    return replace(
+        now,
+        connections=now.connections - before.connections,
+        handshakes=now.handshakes - before.handshakes,
+        resumed=now.resumed - before.resumed,
+        errors=now.errors - before.errors,
+        unverified=now.unverified - before.unverified,
+        not_tls=now.not_tls - before.not_tls,
+        versions=_more(before.versions, now.versions),
+        ciphers=_more(before.ciphers, now.ciphers),
+        groups=_more(before.groups, now.groups),
+    )
+
+
+def _more(before: Mapping[str, int], now: Mapping[str, int]) -> dict[str, int]:
+    return {name: count - before.get(name, 0) for name, count in now.items() if count > before.get(name, 0)}
+
+
+def _most(counts: Mapping[str, int]) -> str:
+    """What was counted most often; several at once are named together, so that nothing is hidden."""
+    return ", ".join(sorted(counts, key=lambda name: -counts[name]))
 
 
 def _endpoint(node: NodePlan, credential: str) -> tuple[Address, str] | None:
@@ -191,6 +504,14 @@ def _hop_of(plan: Plan, line: Connection) -> HopPlan | None:
     return None
 
 
-def by_hop(seen: Iterable[HopSeen]) -> Mapping[str, HopSeen]:
-    """Sightings by hop name."""
-    return {one.hop: one for one in seen}
+def _hop_to(plan: Plan, node: NodePlan, upstream: str) -> HopPlan | None:
+    """The hop that one of a node's upstreams is the calling end of; None for its own app."""
+    wanted = next((one for one in node.upstreams if one.name == upstream and one.callee is not None), None)
+    if wanted is None:
+        return None
+    return next((hop for hop in plan.hops if hop.caller == node.identity and hop.callee == wanted.callee), None)
+
+
+def by_hop(seen: Iterable[HopSeen], end: End = End.SERVER) -> Mapping[str, HopSeen]:
+    """Sightings of one end by hop name."""
+    return {one.hop: one for one in seen if one.end is end}

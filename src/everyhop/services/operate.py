@@ -280,9 +280,9 @@ class Mesh:
                 continue
             seen = await HOPS_SEEN.get(self._out.store, str(hop.hop))
             if seen is None or abs(self._out.clock.now() - seen.value.at) >= world.topology.policy.heartbeat:
-                await self._look_at_host(world.plan, hop, seen.value if seen else None)
+                await self._look_at_host(world.plan, hop)
 
-    async def _look_at_host(self, plan: Plan, hop: HopPlan, before: HopSeen | None) -> None:
+    async def _look_at_host(self, plan: Plan, hop: HopPlan) -> None:
         listener = next(one for one in plan.node(hop.node).listeners if isinstance(one, EdgeTls))
         host = next((host for host in listener.hosts if host.credential), None)
         if host is None:
@@ -290,20 +290,20 @@ class Mesh:
         answer = await self._out.prober.handshake(listener.address, server_name=host.host.replace("*", "any", 1))
         if not answer.version:
             return
-        seen = HopSeen(
-            hop=str(hop.hop),
-            at=answer.at,
-            version=answer.version,
-            cipher=answer.cipher,
-            group=answer.group,
-            peer_identity="",
-            peer_serial="",
-            connections=before.connections if before else 0,
-            source=f"handshake with {listener.address}",
+        await self.observer.saw(
+            HopSeen(
+                hop=str(hop.hop),
+                at=answer.at,
+                version=answer.version,
+                cipher=answer.cipher,
+                group=answer.group,
+                peer_identity="",
+                peer_serial="",
+                connections=0,
+                source=f"handshake with {listener.address}",
+            ),
+            self._lease,
         )
-        await HOPS_SEEN.put(self._out.store, str(hop.hop), seen, fence=self._lease)
-        if before is None:
-            self._tell("hop.encrypted", hop=str(hop.hop), version=answer.version, group=answer.group)
 
     # --- parts ----------------------------------------------------------------------------------------------------
 

@@ -51,9 +51,12 @@ class Records(Generic[T]):
         self, store: Store, key: str, value: T, *, expect: int | None = None, fence: Lease | None = None
     ) -> Stored[T]:
         """Write a record; raises as ``Store.put``."""
-        encoded = cast("dict[str, Json]", self._adapter.dump_python(value, mode="json"))
-        document = await store.put(self.kind, key, encoded, expect=expect, fence=fence)
+        document = await store.put(self.kind, key, self.encode(value), expect=expect, fence=fence)
         return Stored(value, document.version)
+
+    def encode(self, value: T) -> dict[str, Json]:
+        """The record as a document's value, for writes beside observations."""
+        return cast("dict[str, Json]", self._adapter.dump_python(value, mode="json"))
 
 
 AUTHORITIES = Records("authority", Authority)

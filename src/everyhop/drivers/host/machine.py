@@ -9,11 +9,8 @@ from collections.abc import Collection
 from datetime import UTC, datetime
 
 from everyhop.core.hop import Address
+from everyhop.core.literals import format_ports
 from everyhop.errors import EveryhopError
-
-_PORTS = range(15400, 16400)
-"""Below the range from which Linux takes ports for outgoing connections (32768 and up), so that a remembered port is
-still free at the next start."""
 
 
 class SystemClock:
@@ -40,21 +37,22 @@ class SystemRandom:
         return secrets.token_hex(16)
 
 
-def free_address(taken: Collection[Address]) -> Address:
-    """A loopback address that nobody listens on and that is not in ``taken``; raises ``address-in-use``.
+def free_address(taken: Collection[Address], band: range) -> Address:
+    """A loopback address with a port of ``band`` that nobody listens on and that is not in ``taken``; raises
+    ``address-in-use``.
 
-    The search begins anywhere in the range: the ports of a mesh that is down, or that starts at this very moment, look
-    free, and two meshes that both begin at the first port would meet on it.
+    The search begins anywhere in the band: the ports of a mesh that is down, or that starts at this very moment, look
+    free, and two meshes that share a band and both begin at its first port would meet on it.
     """
     ports = {address.port for address in taken}
-    begin = random.randrange(len(_PORTS))  # noqa: S311  # no secret
-    for port in (*_PORTS[begin:], *_PORTS[:begin]):
+    begin = random.randrange(len(band))  # noqa: S311  # no secret
+    for port in (*band[begin:], *band[:begin]):
         if port not in ports and is_free(Address("127.0.0.1", port)):
             return Address("127.0.0.1", port)
     raise EveryhopError(
         "address-in-use",
-        f"expected a free port between {_PORTS.start} and {_PORTS.stop - 1}, all are taken",
-        hint="fix addresses with `mesh:` and `at:` in the topology",
+        f"expected a free port in {format_ports(band)}, all are taken",
+        hint="make `policy.mesh_ports` wider, or fix addresses with `mesh:` and `at:` in the topology",
     )
 
 

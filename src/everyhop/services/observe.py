@@ -294,6 +294,10 @@ class Observer:
             if hop is None:
                 continue
             failed = bool(line.failure or line.flags)
+            if not failed and line.handshake_us is not None:
+                shape = _called(hop, line.node, line.version, line.cipher, line.group)
+                timed = replace(tally.one(line.handshake_us), count=0)  # the counters count
+                self._tallies[shape] = self._tallies.get(shape, Tally()) + timed
             known = self._hops.get(f"{hop.hop} (client)")
             seen = HopSeen(
                 hop=str(hop.hop),
@@ -322,16 +326,7 @@ class Observer:
         if not good:
             return
         known = self._hops.get(f"{hop.hop} (client)")
-        shape = Shape(
-            subject=str(hop.hop),
-            end=End.CLIENT,
-            by=f"envoy of {node}",
-            result="ok",
-            version=_most(fresh.versions),
-            cipher=_most(fresh.ciphers),
-            group=_most(fresh.groups),
-            peer=str(hop.callee),
-        )
+        shape = _called(hop, node, _most(fresh.versions), _most(fresh.ciphers), _most(fresh.groups))
         self._tallies[shape] = self._tallies.get(shape, Tally(resumed=0)) + Tally(good, fresh.resumed)
         key = self._see(
             HopSeen(
@@ -477,6 +472,12 @@ def _since(before: EndCounters | None, now: EndCounters) -> EndCounters:
 
 def _more(before: Mapping[str, int], now: Mapping[str, int]) -> dict[str, int]:
     return {name: count - before.get(name, 0) for name, count in now.items() if count > before.get(name, 0)}
+
+
+def _called(hop: HopPlan, node: str, version: str, cipher: str, group: str) -> Shape:
+    """The shape of calls that went well at their calling end."""
+    peer = str(hop.callee)
+    return Shape(str(hop.hop), End.CLIENT, f"envoy of {node}", "ok", version, cipher, group, peer)
 
 
 def _most(counts: Mapping[str, int]) -> str:

@@ -76,6 +76,26 @@ class Outside:
 
 
 @dataclass(frozen=True, slots=True)
+class Scene:
+    """What a watch works on: what should be true now, and the right to write."""
+
+    topology: Topology
+    plan: Plan
+    lease: Lease | None
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """Something that looks at the mesh beside the control loop, again and again. Its faults are told and never end
+    anything: who watches must not be able to stop who is watched."""
+
+    name: str
+    every: float
+    """Seconds between the end of one step and the begin of the next."""
+    step: Callable[[Scene], Awaitable[object]]
+
+
+@dataclass(frozen=True, slots=True)
 class Beat:
     """A sign of life of the control loop, for status."""
 
@@ -102,9 +122,10 @@ class _World:
 class Mesh:
     """One machine's mesh."""
 
-    def __init__(self, outside: Outside, settings: Settings) -> None:
-        """Nothing happens before :meth:`run`."""
+    def __init__(self, outside: Outside, settings: Settings, watches: Sequence[Watch] = ()) -> None:
+        """Nothing happens before :meth:`run`. ``watches`` run beside the control loop once it has begun."""
         self._out = outside
+        self._watches = watches
         self._settings = settings
         out = outside
         self.deployment = Deployment()
@@ -154,7 +175,9 @@ class Mesh:
                     group.create_task(self._loop(self._control, tick, self.deployment.bell)),
                     group.create_task(self._loop(self._converge, tick * _SELDOM, self._replanned)),
                     group.create_task(self._loop(self._look_around, tick, None)),
+                    group.create_task(self._loop(self._count, self._settings.count_seconds, None)),
                     group.create_task(self._loop(self._out.runner.trim_logs, self._settings.log_trim_seconds, None)),
+                    *(group.create_task(self._watch(watch)) for watch in self._watches),
                 ]
                 await stop.wait()
                 for loop in loops:
@@ -164,6 +187,7 @@ class Mesh:
             self.supervisor.abandon()
             raise group.exceptions[0] from None
         await self.supervisor.stop_all()
+        await self._last_look()
         await self._sign_of_life("stopped")
         if self._lease is not None:
             await self._out.store.release(self._lease)
@@ -272,6 +296,31 @@ class Mesh:
         await self.observer.look(world.plan, [one.value for one in await SLOTS.all(self._out.store)])
         await self._look_at_edge(world)
         self.deployment.bell.set()
+
+    async def _count(self) -> None:
+        await self.observer.count(self._need_world().plan, self._lease)
+
+    async def _last_look(self) -> None:
+        """What the proxies wrote at their end, and what was not written down yet."""
+        try:
+            await self.observer.collect(self._need_world().plan, self._lease)
+            await self.observer.write(self._lease)
+        except (EveryhopError, OSError) as error:  # the logs stay, and are read by the next life
+            self._tell("fault", code="store-unavailable", why=str(error))
+
+    async def _watch(self, watch: Watch) -> None:
+        """Repeat a watch for ever, whatever it does."""
+        told = ""
+        while True:
+            world = self._need_world()
+            try:
+                await watch.step(Scene(world.topology, world.plan, self._lease))
+                told = ""
+            except Exception as error:  # noqa: BLE001  # see Watch
+                if (text := f"{type(error).__name__}: {error}") != told:
+                    self._tell("watch.failed", watch=watch.name, why=text)
+                told = text
+            await self._out.sleep(watch.every)
 
     async def _look_at_edge(self, world: _World) -> None:
         """The edge's hop has no caller of ours: ask it from outside, as often as an idle hop proves itself."""

@@ -472,6 +472,9 @@ def _call_log(path: str, *, sample: bool) -> Json:
             "peer_uri": "%UPSTREAM_PEER_URI_SAN%",
             "failure": "%UPSTREAM_TRANSPORT_FAILURE_REASON%",
             "flags": "%RESPONSE_FLAGS%",
+            "handshake_us": "%COMMON_DURATION(US_CX_BEG:US_HS_END:us)%",
+            # A TCP tunnel has no time for its handshake, only for all that came before it was ready.
+            **({} if sample else {"ready_ms": "%UPSTREAM_CONNECTION_POOL_READY_DURATION%"}),
         },
     )
     if sample:

@@ -40,7 +40,7 @@ _SUMS = {
 def parse(text: str) -> Counters | None:
     """The counters in Envoy's answer to :data:`QUERY`; None if it is no such answer."""
     try:
-        stats = cast("list[dict[str, Any]]", json.loads(text)["stats"])
+        stats = cast("list[dict[str, Any]]", list(json.loads(text)["stats"]))
     except (ValueError, KeyError, TypeError):
         return None
     uptime, found = 0, dict[tuple[str, str], dict[str, Any]]()

@@ -212,6 +212,7 @@ def _connection(node: str, line: bytes) -> Connection | None:
         return None
     text = {name: "" if value in (None, "-") else str(value) for name, value in fields.items()}
     serial, took = text.get("peer_serial", ""), text.get("handshake_us", "")
+    ready = text.get("ready_ms", "")
     end = End.CLIENT if text.get("end") == "client" else End.SERVER
     return Connection(
         at=at,
@@ -229,6 +230,6 @@ def _connection(node: str, line: bytes) -> Connection | None:
         failure="" if text.get("upstream") else text.get("failure", ""),
         flags=text.get("flags", ""),
         server_name=text.get("sni", ""),
-        handshake_us=int(took) if took.isdigit() else None,
+        handshake_us=int(took) if took.isdigit() else int(ready) * 1000 if ready.isdigit() else None,
         reached=bool(text.get("upstream")),
     )

@@ -144,6 +144,19 @@ def rules() -> set[str]:
     return set(RULES)
 
 
+def endpoint_rules() -> set[str]:
+    from everyhop.core.endpoint.rules import RULES
+    from everyhop.core.finding import Severity
+
+    return set(RULES) | {severity.value for severity in Severity}
+
+
+def guidelines() -> set[str]:
+    from everyhop.core.guidelines.registry import ALIASES, GUIDELINES
+
+    return set(ALIASES) | {f"{one.name}@{one.version}" for versions in GUIDELINES.values() for one in versions}
+
+
 def profiles() -> set[str]:
     from everyhop.core.profile import PROFILES
 
@@ -151,9 +164,28 @@ def profiles() -> set[str]:
 
 
 def states() -> set[str]:
+    from everyhop.core.alerts.state import AlertPhase
     from everyhop.core.lifecycle import TABLES
 
-    return {str(state) for table in TABLES.values() for state in type(table.initial)}
+    return {str(state) for table in TABLES.values() for state in type(table.initial)} | set(AlertPhase)
+
+
+def metrics() -> set[str]:
+    from everyhop.core.metrics import METRICS
+
+    return set(METRICS)
+
+
+def alerts() -> set[str]:
+    from everyhop.core.alerts import ALERTS
+
+    return set(ALERTS)
+
+
+def indicators() -> set[str]:
+    from everyhop.core.sli import INDICATORS
+
+    return set(INDICATORS)
 
 
 def topology_fields() -> set[str]:
@@ -171,12 +203,17 @@ def topology_parts() -> set[str]:
 def tables() -> set[str]:
     from everyhop.core.lifecycle import TABLES
 
-    return set(TABLES)
+    return set(TABLES) | {"alert"}
 
 
 REGISTRIES: list[tuple[str, Callable[[str], set[str]], Callable[[], set[str]]]] = [
+    ("reference/alerts.md", headings, alerts),
     ("reference/cli.md", headings, lambda: set(commands())),
+    ("reference/endpoint-rules.md", first_cells, endpoint_rules),
     ("reference/errors.md", first_cells, lambda: set(errors.CODES)),
+    ("reference/guidelines.md", first_cells, guidelines),
+    ("reference/indicators.md", first_cells, indicators),
+    ("reference/metrics.md", first_cells, metrics),
     ("reference/profiles.md", first_cells, profiles),
     ("reference/rules.md", first_cells, rules),
     ("reference/settings.md", first_cells, settings),
@@ -193,6 +230,28 @@ def test_docs_and_code_name_the_same_things(
 ) -> None:
     told, real = documented(page), registry()
     assert told == real, f"docs/{page}: missing {sorted(real - told)}, stale {sorted(told - real)}"
+
+
+def test_every_rule_about_endpoints_has_its_runbook() -> None:
+    """Those that are written from the code; others stand beside them."""
+    from everyhop.core.endpoint.rules import RULES
+
+    written = {page for page in (ROOT / "docs/runbooks").glob("*.md") if "written by tools" in page.read_text("utf-8")}
+    wanted = {ROOT / "docs" / rule.runbook for rule in RULES.values()}
+    assert written == wanted, f"missing {sorted(wanted - written)}, stale {sorted(written - wanted)}"
+
+
+def test_every_alert_has_its_runbook_and_every_runbook_its_alert() -> None:
+    """Alerts are written as Prometheus writes them; the pages of rules, in lower case, stand beside them."""
+    from everyhop.core.alerts import ALERTS
+
+    wanted = {ROOT / "docs" / alert.runbook for alert in ALERTS.values()}
+    pages = set((ROOT / "docs/runbooks").glob("[A-Z]*.md"))
+    assert pages == wanted, f"missing {sorted(wanted - pages)}, stale {sorted(pages - wanted)}"
+    listed = set(re.findall(r"^([A-Z]\w+)$", (ROOT / "docs/runbooks/index.md").read_text("utf-8"), re.MULTILINE))
+    assert listed == set(ALERTS)
+    parts = {"What it means", "What users feel", "How to see it", "What to do", "How to silence it", "False alarms"}
+    assert not {page.name for page in pages if headings(f"runbooks/{page.name}") != parts}
 
 
 def test_every_setting_has_its_reason_in_the_defaults() -> None:

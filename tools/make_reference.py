@@ -17,7 +17,7 @@ import re
 import sys
 import textwrap
 from collections.abc import Callable, Iterable, Iterator
-from functools import cache
+from functools import cache, partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
@@ -115,12 +115,178 @@ def rules() -> str:
     return page("Lint rules", introduction, table(("Rule", "Severity", "What it asks", "Source"), rows))
 
 
+def endpoint_rules() -> str:
+    """Rules about endpoints, with what to do; each has a runbook page."""
+    from everyhop.core.endpoint.remedies import REMEDIES
+    from everyhop.core.endpoint.rules import RULES
+
+    severities = [(code(severity), meaning) for severity, meaning in _SEVERITIES.items()]
+    rows = [
+        (code(one.code), one.severity.value, one.explanation, REMEDIES[one.code], one.citation)
+        for one in RULES.values()
+    ]
+    pages = "\n".join(f"../{one.runbook.removesuffix('.md')}" for one in RULES.values())
+    return page(
+        "Rules about endpoints",
+        "What `everyhop scan` asks of an endpoint. Each rule gives one verdict: pass, fail, unknown or not applicable. "
+        "The code of a rule never changes its meaning, and names its runbook page.",
+        "## Severities\n\n" + table(("Severity", "Meaning"), severities),
+        "## Rules\n\n" + table(("Rule", "Severity", "Why", "What to do", "Source"), rows),
+        f"```{{toctree}}\n:hidden:\n\n{pages}\n```",
+    )
+
+
+_SEVERITIES = {
+    "critical": "readable or forgeable by anybody on the path, today",
+    "high": "breakable with effort, or refused by every client that verifies",
+    "medium": "against the guideline, or soon to be trouble",
+    "low": "advice: told, and fails nothing",
+    "info": "advice: told, and fails nothing",
+}
+
+
+def runbooks() -> dict[str, Callable[[], str]]:
+    """The page of each rule about endpoints, for whoever has to act on its finding."""
+    from everyhop.core.endpoint.rules import RULES
+
+    return {f"docs/{one.runbook}": partial(runbook, one.code) for one in RULES.values()}
+
+
+def runbook(rule: str) -> str:
+    """One rule's page."""
+    from everyhop.core.endpoint.remedies import REMEDIES
+    from everyhop.core.endpoint.rules import RULES
+
+    one = RULES[rule]
+    return page(
+        one.code,
+        f"**Severity:** {one.severity.value} ({_SEVERITIES[one.severity.value]}), unless the finding says otherwise.",
+        f"**Why it matters:** {one.explanation}.",
+        f"**What to do:** {REMEDIES[rule]}.",
+        "**Is it mended?** Look again: `everyhop scan HOST:PORT`; the finding carries the endpoint's own answer.",
+        f"**Source:** {one.citation}.",
+    )
+
+
+def guidelines() -> str:
+    """What endpoints are held to, name by name."""
+    from everyhop.core.guidelines.registry import ALIASES, DEFAULT, GUIDELINES
+    from everyhop.core.tls.groups import group_name
+    from everyhop.core.tls.suites import suite
+    from everyhop.core.tls.versions import version_names
+
+    everything = [one for versions in GUIDELINES.values() for one in versions]
+    rows = [
+        (
+            code(f"{one.name}@{one.version}"),
+            version_names(one.versions),
+            " ".join(code(suite(number).openssl or suite(number).iana) for number in one.suites_tls12) or "none",
+            ", ".join(map(group_name, one.groups)) if len(one.groups) < 10 else "all of at least 112 bits",
+            one.source,
+        )
+        for one in everything
+    ]
+    aliases = [(code(name), code(f"{one.name}@{one.version}")) for name, one in ALIASES.items()]
+    return page(
+        "Guidelines",
+        "A guideline says what an endpoint may accept; everything else it must refuse. `everyhop scan --profile NAME` "
+        f"takes a name (its newest version), `NAME@VERSION` or a file; the default is {code(DEFAULT)}. A published "
+        "version is never edited.",
+        "## Versions\n\n" + table(("Guideline", "Permits", "Suites of TLS 1.2 and older", "Groups", "Source"), rows),
+        "## Names that clouds give\n\n" + table(("Their name", "Guideline"), aliases),
+    )
+
+
+def scan_schema() -> str:
+    """The JSON Schema of what `everyhop scan --json` prints."""
+    from everyhop.core.report.document import json_schema
+
+    return json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"
+
+
+def metrics() -> str:
+    """What /metrics shows."""
+    from everyhop.core.metrics import METRICS
+
+    rows = [(code(one.name), one.kind.value, ", ".join(map(code, one.labels)), one.help) for one in METRICS.values()]
+    return page(
+        "Metrics",
+        "`/metrics` answers in Prometheus' text format or as OpenMetrics, as the one who asks prefers. Counters begin "
+        "at 0 with each life of everyhop. Connections that everyhop's own probes make are in no count but their own.",
+        table(("Metric", "Kind", "Labels", "Meaning"), rows),
+    )
+
+
+def indicators() -> str:
+    """Service level indicators with their objectives and pitfalls."""
+    from everyhop.core.sli import INDICATORS
+    from everyhop.core.sli.objective import OBJECTIVES
+    from everyhop.core.topology import Criticality
+
+    rows = [(code(one.code), one.name, one.unit, one.definition) for one in INDICATORS.values()]
+    targets = [
+        (code(one.sli), *(f"{one.targets[criticality]:g}" for criticality in Criticality), one.reason)
+        for one in OBJECTIVES.values()
+    ]
+    modules = {one.code: inspect.getdoc(sys.modules[module]) for one, module in _indicator_modules()}
+    parts = [
+        f"## {one.code} {one.name}\n\n{text(modules[one.code])}\n\n```text\n{one.expr}\n```"
+        for one in INDICATORS.values()
+    ]
+    return page(
+        "Indicators and objectives",
+        "Each indicator is counted by everyhop itself and, by the expression beside it, by Prometheus. What is unknown "
+        "stays in the total; without events there is no value.",
+        table(("Indicator", "Name", "Unit", "Definition"), rows),
+        "Objectives by the criticality of who is called; `objectives` in the topology changes them.\n\n"
+        + table(("Indicator", *(one.value for one in Criticality), "Reason"), targets),
+        *parts,
+    )
+
+
+def _indicator_modules() -> Iterator[tuple[Any, str]]:
+    """Every indicator with the module that it stands in."""
+    from everyhop.core.sli import INDICATORS
+
+    for one in INDICATORS.values():
+        begin = f"everyhop.core.sli.m{int(one.code[1:]):02}_"
+        yield one, next(name for name in sys.modules if name.startswith(begin))
+
+
+def alerts() -> str:
+    """Alerts with their conditions."""
+    from everyhop.core.alerts import ALERTS
+
+    rows = [
+        (
+            f"[{code(one.name)}](../{one.runbook})",
+            one.severity.value,
+            one.route.value,
+            f"{int(one.hold.total_seconds())} s" if one.hold else "at once",
+            code(one.sli),
+            one.meaning,
+            ", ".join(map(code, one.inhibited_by)),
+        )
+        for one in ALERTS.values()
+    ]
+    head = ("Alert", "Severity", "Route", "Held for", "Indicator", "Meaning", "Silent while")
+    parts = [f"## {one.name}\n\n```text\n{one.expr}\n```" for one in ALERTS.values()]
+    return page(
+        "Alerts",
+        "everyhop evaluates these itself, and exports the same to Prometheus (`everyhop export prometheus`). Each "
+        "names its owner and its runbook. Below the table stand the exported expressions.",
+        table(head, rows),
+        *parts,
+    )
+
+
 def states() -> str:
     """State machines, drawn from their tables."""
+    from everyhop.core.alerts.state import ALERT
     from everyhop.core.lifecycle import TABLES
 
     parts: list[str] = []
-    for name, machine in TABLES.items():
+    for name, machine in {**TABLES, "alert": ALERT}.items():
         moves = [(str(state), str(event), str(after)) for (state, event), after in machine.transitions.items()]
         drawing = [f"    [*] --> {machine.initial}", *(f"    {a} --> {b}: {event}" for a, event, b in moves)]
         drawing += [f"    {state} --> [*]" for state in sorted(machine.final)]
@@ -203,9 +369,15 @@ def defaults() -> str:
 
 PAGES: dict[str, Callable[[], str]] = {
     "docs/defaults.md": defaults,
+    "docs/reference/alerts.md": alerts,
     "docs/reference/cli.md": cli,
+    "docs/reference/endpoint-rules.md": endpoint_rules,
     "docs/reference/errors.md": errors,
+    "docs/reference/everyhop.scan.schema.json": scan_schema,
     "docs/reference/everyhop.schema.json": schema,
+    "docs/reference/guidelines.md": guidelines,
+    "docs/reference/indicators.md": indicators,
+    "docs/reference/metrics.md": metrics,
     "docs/reference/profiles.md": profiles,
     "docs/reference/rules.md": rules,
     "docs/reference/settings.md": settings,
@@ -325,7 +497,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--check", action="store_true", help="change nothing; show what differs")
     check = parser.parse_args(arguments).check
     status = 0
-    for name, make in PAGES.items():
+    for name, make in {**PAGES, **runbooks()}.items():
         target = ROOT / name
         try:
             wanted = make()

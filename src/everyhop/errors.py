@@ -59,8 +59,10 @@ CODES: dict[str, ErrorCode] = {
         ErrorCode("process-failed", "a process that everyhop started did not come up", ExitStatus.UNAVAILABLE),
         ErrorCode("probe-failed", "an endpoint could not be probed", ExitStatus.UNAVAILABLE),
         ErrorCode("notify-failed", "a receiver did not take a notification", ExitStatus.UNAVAILABLE),
-        ErrorCode("target-invalid", "an endpoint to scan is not written as host:port or scheme://host"),
-        ErrorCode("guideline-invalid", "a guideline is not known, or its file has faults"),
+        ErrorCode(
+            "target-invalid", "an endpoint to scan is not written as host:port or scheme://host", ExitStatus.USAGE
+        ),
+        ErrorCode("guideline-invalid", "a guideline is not known, or its file has faults", ExitStatus.USAGE),
         ErrorCode("evidence-invalid", "stored observations or an evidence pack do not match their signatures"),
         ErrorCode("rotation-busy", "a rotation of this kind is already under way"),
         ErrorCode("unknown-name", "no such service, hop, certificate or rotation"),

@@ -50,6 +50,37 @@ class Settings:
         default=5.0,
         metadata={"reason": "how often the proxies' counters are read: 2 ms each, and status is that fresh"},
     )
+    inspect_seconds: float = field(
+        default=300.0,
+        metadata={
+            "reason": "how often each endpoint has to prove what it refuses: about ten short connections, so that a "
+            "thousand endpoints cost a few per cent of one core"
+        },
+    )
+    flows_seconds: float = field(
+        default=5.0,
+        metadata={"reason": "how often the socket table is read: 1 ms, and plaintext shows well within half a minute"},
+    )
+    measure_seconds: float = field(
+        default=15.0,
+        metadata={"reason": "how often indicators are computed and alerts asked: what a scrape of metrics is used to"},
+    )
+    seal_record_seconds: float = field(
+        default=60.0,
+        metadata={"reason": "how long a record may wait for its seal: what could be changed unseen is a minute old"},
+    )
+    seal_detail_seconds: float = field(
+        default=300.0,
+        metadata={"reason": "how long details may wait for theirs: there are many, and an hour of them is summed up"},
+    )
+    detail_days: float = field(
+        default=3.0,
+        metadata={"reason": "how long single minutes are kept: the longest window of a burn-rate alert"},
+    )
+    record_days: float = field(
+        default=400.0,
+        metadata={"reason": "how long hours, changes and findings are kept: a year, and the audit after it"},
+    )
     log_trim_seconds: float = field(
         default=60.0,
         metadata={"reason": "how often the logs of processes are kept below 10 MiB, so that nobody's disk fills up"},

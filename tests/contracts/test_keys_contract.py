@@ -87,10 +87,10 @@ def verify(algorithm: KeyAlgorithm, public: bytes, signature: bytes, message: by
 
 
 @pytest.mark.parametrize("algorithm", KeyAlgorithm)
-def test_every_algorithm_signs_as_root_and_issuer(play: Play, algorithm: KeyAlgorithm) -> None:
+def test_every_algorithm_signs_for_every_purpose_but_leaves(play: Play, algorithm: KeyAlgorithm) -> None:
     async def story(world: World) -> None:
         keys = await world.open()
-        for purpose in (KeyPurpose.ROOT, KeyPurpose.ISSUER):
+        for purpose in (KeyPurpose.ROOT, KeyPurpose.ISSUER, KeyPurpose.EVIDENCE):
             public = await keys.generate(f"prod/{purpose}", algorithm, purpose)
             assert await keys.public(f"prod/{purpose}") == public
             for message in (b"", b"first", b"second" * 1000):
@@ -123,10 +123,10 @@ def test_a_leaf_is_revealed_as_pem_and_never_signs(play: Play, algorithm: KeyAlg
     play(story)
 
 
-def test_roots_and_issuers_are_never_revealed(play: Play) -> None:
+def test_only_leaves_are_revealed(play: Play) -> None:
     async def story(world: World) -> None:
         keys = await world.open()
-        for purpose in (KeyPurpose.ROOT, KeyPurpose.ISSUER):
+        for purpose in (KeyPurpose.ROOT, KeyPurpose.ISSUER, KeyPurpose.EVIDENCE):
             await keys.generate(purpose, KeyAlgorithm.P256, purpose)
             await refused("key-refused", keys.reveal(purpose))
             await keys.sign(purpose, b"")

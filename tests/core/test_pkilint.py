@@ -60,18 +60,15 @@ async def one_of_each(key: KeyAlgorithm) -> dict[str, bytes]:
     life = await start(world)
     found = {line.profile: line.certificate for line in await life.store.issuances() if line.certificate}
     allowed = policy()
-    request = CertificateRequest(
-        "probe",
-        PROFILES["probe"],
-        public_bytes(make(KeyAlgorithm.P256)),
-        timedelta(minutes=5),
-        SYSTEM,
-        SYSTEM,
-        identity=allowed.probe_identity,
-    )
     signer = (await life.authorities.get("intermediate-1")).issuer()
-    line = await life.gate.issue(request, signer, allowed)
-    return found | {"probe": line.certificate or b""}
+    for profile, identity in {"probe": allowed.probe_identity, "evidence": allowed.evidence_identity}.items():
+        public_key, life_time = public_bytes(make(KeyAlgorithm.P256)), timedelta(minutes=5)
+        request = CertificateRequest(
+            profile, PROFILES[profile], public_key, life_time, SYSTEM, SYSTEM, identity=identity
+        )
+        line = await life.gate.issue(request, signer, allowed)
+        found[profile] = line.certificate or b""
+    return found
 
 
 @pytest.mark.parametrize("key", [KeyAlgorithm.P256, KeyAlgorithm.P384, KeyAlgorithm.ED25519, KeyAlgorithm.RSA2048])

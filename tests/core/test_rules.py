@@ -75,6 +75,7 @@ def request_for(profile: str, algorithm: KeyAlgorithm = KeyAlgorithm.P256) -> Ce
         "service": {"identity": DB, "dns_names": ("db.shop.internal",)},
         "edge": {"dns_names": ("shop.localhost", "*.shop.localhost")},
         "probe": {"identity": SpiffeId.parse("spiffe://shop.internal/test/everyhop-probe")},
+        "evidence": {"identity": SpiffeId.parse("spiffe://shop.internal/test/everyhop-evidence")},
     }
     return CertificateRequest("r", shape, public_bytes(key(algorithm)), LIFE, "data", "test", **named[profile])
 

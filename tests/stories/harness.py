@@ -241,6 +241,13 @@ class Everyhop:
         return asyncio.run(find()) if self.workspace.exists else ()
 
     @property
+    def dashboard(self) -> str:
+        """Where the dashboard of this life is; empty until it is up."""
+        log = self.data / "everyhop.log"
+        records = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+        return next((one["url"] for one in reversed(records) if one["event"] == "dashboard.ready"), "")
+
+    @property
     def roots(self) -> str:
         """The published roots (PEM), read anew."""
         return (self.data / "root.pem").read_text()

@@ -16,9 +16,14 @@ import click
 
 from everyhop import __version__
 from everyhop.cli.context import Context
+from everyhop.cli.discover import discover
+from everyhop.cli.doctor import doctor
+from everyhop.cli.export import export
 from everyhop.cli.look import audit, certs, check, explain, hops, status, trust
+from everyhop.cli.report import report
 from everyhop.cli.rotate import rotate
 from everyhop.cli.run import apply_command, down, logs, up
+from everyhop.cli.scan import profiles, scan
 from everyhop.cli.topology import plan, schema, validate
 from everyhop.errors import EveryhopError, ExitStatus
 
@@ -74,13 +79,19 @@ for _command in (
     certs,
     explain,
     check,
+    scan,
+    profiles,
     plan,
     apply_command,
     validate,
+    discover,
+    doctor,
+    report,
     rotate,
     logs,
     audit,
     trust,
+    export,
     schema,
 ):
     main.add_command(_command)

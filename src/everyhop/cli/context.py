@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from everyhop.app import Workspace
-from everyhop.core.fault import Fault, TopologyFaults
+from everyhop.core.fault import Fault, FileFaults
 from everyhop.errors import EveryhopError
 
 T = TypeVar("T")
@@ -64,7 +64,7 @@ class Context:
             click.echo(json.dumps(error.as_json(), indent=2), err=True)
             return
         out = Console(stderr=True, highlight=False, soft_wrap=True)
-        if isinstance(error, TopologyFaults):
+        if isinstance(error, FileFaults):
             for fault in error.faults:
                 out.print(_fault_text(fault))
         out.print(f"[bold red]error[/] [dim]{error.code.name}[/]: {escape(error.message)}")

@@ -159,6 +159,12 @@ def print_status(out: Console, found: Status) -> None:
         rotation = found.rotation
         out.print(f"  [yellow]rotation of the {rotation.kind}[/]: {rotation.state}, {escape(rotation.progress)}")
     out.print(_hop_table(found))
+    for flow in found.plaintext:
+        who = f"{flow.caller or 'somebody'} -> {flow.callee or flow.server}"
+        out.print(
+            f"[red]✘ plaintext beside the mesh:[/] {escape(who)} at {flow.server}, {flow.connections} connections, "
+            f"owner {escape(flow.owner or 'unknown')}: {escape(flow.evidence)}"
+        )
     out.print(_certificate_table(found))
     out.print(_process_table(found))
     if found.trust is not None:
@@ -191,7 +197,18 @@ def _table(*columns: str) -> Table:
 
 
 def _hop_table(found: Status) -> Table:
-    table = _table("hop", "wanted", "seen", "version", "key exchange", "caller proved to be", "last seen", "owner")
+    columns = (
+        "hop",
+        "wanted",
+        "seen",
+        "version",
+        "key exchange",
+        "caller proved to be",
+        "seen by",
+        "last seen",
+        "owner",
+    )
+    table = _table(*columns)
     for hop in found.hops:
         table.add_row(
             escape(hop.hop),
@@ -200,10 +217,19 @@ def _hop_table(found: Status) -> Table:
             hop.version or "-",
             hop.group or "-",
             escape(hop.peer or "-"),
+            _seen_by(hop),
             _ago(hop.seen_at, found.at) if not hop.note else escape(hop.note),
             escape(hop.owner),
         )
     return table
+
+
+def _seen_by(hop: HopStatus) -> str:
+    """Which ends have seen it encrypted."""
+    ends = {end.end for end in hop.ends}
+    return (
+        "both ends" if len(ends) == 2 else {"server": "its callee", "client": "its caller"}[ends.pop()] if ends else "-"
+    )
 
 
 def _audit_table(found: Sequence[AuditEntry]) -> Table:
@@ -225,6 +251,8 @@ def _audit_table(found: Sequence[AuditEntry]) -> Table:
 def _posture(hop: HopStatus) -> str:
     if hop.ok:
         return f"[green]🔒 {hop.seen}[/]" if hop.seen not in (Posture.EXEMPT,) else f"[yellow]{hop.seen}[/]"
+    if hop.seen is Posture.PLAINTEXT:
+        return f"[bold red]🔓 {hop.seen}[/]"
     return f"[yellow]? {hop.seen}[/]" if hop.seen is Posture.UNKNOWN else f"[bold red]✘ {hop.seen}[/]"
 
 

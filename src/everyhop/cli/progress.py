@@ -38,6 +38,13 @@ _LINES: dict[str, Callable[[dict[str, Any]], str]] = {
     "credential.served": lambda f: f"[green]✔[/] {f['slot']} renewed and seen on the wire, {f['why']}",
     "credential.failed": lambda f: f"[red]✘[/] {f['slot']} was not renewed: {f['why']}",
     "refused": lambda f: f"[yellow]![/] {f['node']} refused {f['who'] or 'somebody without identity'}: {f['why']}",
+    "call.failed": lambda f: f"[yellow]![/] the proxy of {f['node']} could not reach a callee: {f['why']}",
+    "flows.blind": lambda f: f"[red]✘[/] the socket table cannot be read: {f['why']}",
+    "alert.firing": lambda f: f"[red]▲[/] {f['alert']} {f['subject']}: {f['summary']} [dim]({f['owner']})[/]",
+    "alert.ended": lambda f: f"[green]▽[/] {f['alert']} {f['subject']} is over",
+    "notify.failed": lambda f: f"[red]✘[/] {f['receiver']} was not told: {f['why']}",
+    "watch.failed": lambda f: f"[red]✘[/] watching {f['watch']} failed: {f['why']}",
+    "dashboard.ready": lambda f: f"[green]✔[/] dashboard: {f['url']}",
     "plane.refused": lambda f: f"[red]✘[/] a proxy refused its configuration: {f['why']}",
     "fault": lambda f: f"[red]✘[/] {f['why']} [dim]{f['code']}[/]",
 }

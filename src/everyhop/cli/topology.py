@@ -11,6 +11,7 @@ from rich.markup import escape
 from everyhop.app import now
 from everyhop.cli.context import DEFAULT_FILE, Context, pass_context, read_file, wait_for
 from everyhop.core.change import Change, changes
+from everyhop.core.report.document import json_schema as scan_schema
 from everyhop.core.schema import json_schema
 from everyhop.core.topology import Topology
 from everyhop.core.validation import read
@@ -73,8 +74,9 @@ def _print(out: Console, found: tuple[Change, ...], file: Path) -> None:
 
 
 @click.command()
-def schema() -> None:
-    """Print the JSON Schema of topology files, for editors.
+@click.argument("form", type=click.Choice(["topology", "scan"]), default="topology", metavar="[topology|scan]")
+def schema(form: str) -> None:
+    """Print the JSON Schema of topology files, for editors, or of what `everyhop scan --json` prints.
 
     \b
     For editors with yaml-language-server:  everyhop schema > everyhop.schema.json
@@ -82,4 +84,5 @@ def schema() -> None:
     """
     import json
 
-    click.echo(json.dumps(json_schema(), indent=2, ensure_ascii=False))
+    made = scan_schema() if form == "scan" else json_schema()
+    click.echo(json.dumps(made, indent=2, ensure_ascii=False))

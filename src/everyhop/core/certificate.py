@@ -42,7 +42,11 @@ _USAGES = (
     "decipher_only",
 )
 _Value = TypeVar("_Value", bound=x509.ExtensionType)
-EKU_OIDS = {"server_auth": ExtendedKeyUsageOID.SERVER_AUTH, "client_auth": ExtendedKeyUsageOID.CLIENT_AUTH}
+EKU_OIDS = {
+    "server_auth": ExtendedKeyUsageOID.SERVER_AUTH,
+    "client_auth": ExtendedKeyUsageOID.CLIENT_AUTH,
+    "document_signing": x509.ObjectIdentifier("1.3.6.1.5.5.7.3.36"),  # id-kp-documentSigning, RFC 9336
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from datetime import date, timedelta
 
 from everyhop.core import placeholders
+from everyhop.core.alerts import ALERTS
 from everyhop.core.document import Document
 from everyhop.core.fault import Fault, FaultCode, Path, describe, did_you_mean, listed
 from everyhop.core.hop import Address, Hop
@@ -137,6 +138,11 @@ def _ended(parts: Parts, document: Document, today: date) -> Iterator[Fault]:
             hint = f"encrypt {exemption.hop} now, or ask {exemption.owner} for a new date"
             path, expected = ("exceptions", index, "until"), f"a date from {today} on"
             yield document.fault(path, FaultCode.EXPIRED, expected=expected, hint=hint)
+    for index, silence in enumerate(parts.notify.silences if parts.notify else ()):
+        if silence.until < today:
+            path, expected = ("notify", "silences", index, "until"), f"a date from {today} on"
+            hint = f"remove the silence, or say why {silence.alert} must stay silent and how long"
+            yield document.fault(path, FaultCode.EXPIRED, expected=expected, hint=hint)
 
 
 # --- addresses ------------------------------------------------------------------------------------------------
@@ -171,6 +177,8 @@ def _claims(parts: Parts) -> Iterator[tuple[Path, Address]]:
         yield ("edge", "https"), parts.edge.https
         if parts.edge.http:
             yield ("edge", "http"), parts.edge.http
+    if parts.board and parts.board.listen:
+        yield ("dashboard", "listen"), parts.board.listen
 
 
 def _overlap(one: Address, other: Address) -> bool:
@@ -362,6 +370,43 @@ def _placeholders(document: Document, path: Path, text: str, known: frozenset[st
             yield document.fault(path, FaultCode.UNKNOWN_NAME, expected="a known placeholder", got=got, hint=hint)
 
 
+def _readers(parts: Parts, document: Document) -> Iterator[Fault]:
+    """Who may read the dashboard exists."""
+    for index, name in enumerate(parts.board.owners if parts.board else ()):
+        yield from _unknown(
+            document, ("dashboard", "owners", index), name, parts.owners, "the name of an owner", "owners"
+        )
+    for index, name in enumerate(parts.board.services if parts.board else ()):
+        where = ("dashboard", "services", index)
+        yield from _unknown(document, where, name, parts.names, "the name of a service", "services")
+
+
+# --- alerts ---------------------------------------------------------------------------------------------------
+
+
+def _told(parts: Parts, document: Document) -> Iterator[Fault]:
+    """Receivers and alerts that are named exist."""
+    if parts.notify is None:
+        return
+    known = frozenset(parts.notify.receivers)
+    lists: dict[Path, tuple[str, ...]] = {
+        ("notify", "page"): parts.notify.page,
+        ("notify", "ticket"): parts.notify.ticket,
+    }
+    for name, owner in parts.answerers.items():
+        lists |= {("owners", name, "page"): owner.page, ("owners", name, "ticket"): owner.ticket}
+    for path, names in lists.items():
+        for index, name in enumerate(names):
+            where = (*path, index)
+            yield from _unknown(document, where, name, known, "the name of a receiver", "notify.receivers")
+    for index, silence in enumerate(parts.notify.silences):
+        if silence.alert not in ALERTS:
+            path = ("notify", "silences", index, "alert")
+            hint = did_you_mean(silence.alert, sorted(ALERTS), otherwise="docs/reference/alerts.md lists them")
+            expected, got = "the name of an alert", describe(silence.alert)
+            yield document.fault(path, FaultCode.UNKNOWN_NAME, expected=expected, got=got, hint=hint)
+
+
 Check = Callable[[Parts, Document], Iterator[Fault]]
 
 CHECKS: tuple[Check, ...] = (
@@ -377,6 +422,8 @@ CHECKS: tuple[Check, ...] = (
     _lifetimes,
     _key_exchange,
     _runs,
+    _told,
+    _readers,
 )
 """All checks but the one that needs the date."""
 

@@ -84,13 +84,14 @@ class Fault:
         }
 
 
-class TopologyFaults(EveryhopError):  # noqa: N818 - a number of faults, told at once
-    """A topology file that cannot be used: ``faults`` holds every fault found, in file order."""
+class FileFaults(EveryhopError):  # noqa: N818 - a number of faults, told at once
+    """A file that cannot be used: ``faults`` holds every fault found, in file order."""
 
-    def __init__(self, file: str, faults: Iterable[Fault]) -> None:
+    def __init__(self, code: str, kind: str, file: str, faults: Iterable[Fault]) -> None:
+        """``code`` is the error's; ``kind`` says what the file should be: ``a topology``, ``a fleet file``."""
         self.faults = tuple(sorted(faults, key=lambda fault: (fault.line, fault.column)))
         count = "1 fault" if len(self.faults) == 1 else f"{len(self.faults)} faults"
-        super().__init__("topology-invalid", f"expected a topology without faults, got {count} in {file}")
+        super().__init__(code, f"expected {kind} without faults, got {count} in {file}")
 
     def __str__(self) -> str:
         """One fault a line."""
@@ -99,6 +100,13 @@ class TopologyFaults(EveryhopError):  # noqa: N818 - a number of faults, told at
     def as_json(self) -> dict[str, object]:
         """The error with every fault."""
         return {"error": self.code.name, "message": self.message, "faults": [fault.as_json() for fault in self.faults]}
+
+
+class TopologyFaults(FileFaults):
+    """A topology file that cannot be used."""
+
+    def __init__(self, file: str, faults: Iterable[Fault]) -> None:
+        super().__init__("topology-invalid", "a topology", file, faults)
 
 
 # --- saying things well ---------------------------------------------------------------------------------------

@@ -318,6 +318,7 @@ def issuance_policy(topology: Topology) -> IssuancePolicy:
             "service": policy.leaf_lifetime,
             "edge": policy.leaf_lifetime,
             "probe": min(policy.leaf_lifetime, timedelta(minutes=10)),
+            "evidence": policy.intermediate_lifetime,
         },
         leaf_key=policy.leaf_key,
         authority_key=policy.authority_key,

@@ -37,16 +37,23 @@ def path(leaves: Sequence[bytes], index: int) -> tuple[bytes, ...]:
 
     Raises ``IndexError`` if there is no such leaf.
     """
-    if not 0 <= index < len(leaves):
-        raise IndexError(f"expected a leaf from 0 to {len(leaves) - 1}, got {index}")
-    level, found = list(leaves), list[bytes]()
+    return paths(leaves, [index])[0]
+
+
+def paths(leaves: Sequence[bytes], indexes: Sequence[int]) -> list[tuple[bytes, ...]]:
+    """The audit paths of several leaves; the tree is built once. Raises as :func:`path`."""
+    wrong = [index for index in indexes if not 0 <= index < len(leaves)]
+    if wrong:
+        raise IndexError(f"expected a leaf from 0 to {len(leaves) - 1}, got {wrong[0]}")
+    level, places, found = list(leaves), list(indexes), [list[bytes]() for _ in indexes]
     while len(level) > 1:
-        neighbour = index ^ 1
-        if neighbour < len(level):
-            found.append(level[neighbour])
+        for way, place in zip(found, places, strict=True):
+            neighbour = place ^ 1
+            if neighbour < len(level):
+                way.append(level[neighbour])
         joined = [_node(level[at], level[at + 1]) for at in range(0, len(level) - 1, 2)]
-        level, index = joined + level[len(joined) * 2 :], index // 2
-    return tuple(found)
+        level, places = joined + level[len(joined) * 2 :], [place // 2 for place in places]
+    return [tuple(way) for way in found]
 
 
 def root_from_path(leaf_hash: bytes, index: int, size: int, hashes: Sequence[bytes]) -> bytes | None:

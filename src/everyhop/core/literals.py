@@ -203,6 +203,44 @@ def _read_hop(value: object) -> Hop:
     return Hop(found[1], found[2])
 
 
+_URL = re.compile(r"(?P<scheme>https?)://(?P<host>\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?(/[!-~]*)?\Z")
+_HERE = ("localhost", "[::1]")
+_HOST_PORT = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})\Z")
+_EMAIL = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9.-]{1,253}\Z")
+
+
+def _read_url(value: object) -> str:
+    found = _URL.match(value) if isinstance(value, str) else None
+    if not found:
+        raise misfit("a URL that begins with https://", "for example https://hooks.example/everyhop, without user")
+    here = found["host"] in _HERE or found["host"].startswith("127.")
+    if found["scheme"] == "http" and not here:
+        raise misfit("an https URL", "http is for receivers on this machine only, such as http://127.0.0.1:9000/")
+    return found.string
+
+
+def _read_host_port(value: object) -> str:
+    found = _HOST_PORT.match(value) if isinstance(value, str) else None
+    if not found or not 1 <= int(found[2]) <= 65535:
+        raise misfit("a host and a port", "for example mail.example:587")
+    return found.string
+
+
+def is_email(text: str) -> bool:
+    """Whether a text is a plain mail address (RFC 5321, without quoted local parts)."""
+    return _EMAIL.match(text) is not None
+
+
+def _read_email(value: object) -> str:
+    if not isinstance(value, str) or not is_email(value):
+        raise misfit("a mail address", "for example everyhop@shop.example")
+    return value
+
+
+URL = Spelling(_read_url, {"type": "string", "format": "uri", "pattern": "^https?://"})
+HOST_PORT = Spelling(_read_host_port, {"type": "string", "pattern": "^.+:[0-9]{1,5}$"})
+EMAIL = Spelling(_read_email, {"type": "string", "format": "email"})
+
 ADDRESS = Spelling(
     _read_address,
     {"type": "string", "pattern": r"^(unix:(\{data\})?/.+|(\[[0-9a-fA-F:.]+\]|[0-9.]+|localhost):[0-9]{1,5})$"},
@@ -309,6 +347,17 @@ def share(low: float, high: float, *, open_ends: bool = False) -> Spelling:
 
     bounds = ("exclusiveMinimum", "exclusiveMaximum") if open_ends else ("minimum", "maximum")
     return Spelling(read, {"type": "number", bounds[0]: low, bounds[1]: high}, None)
+
+
+def ratio() -> Spelling:
+    """A number from 0 to 1."""
+
+    def read(value: object) -> float:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+            raise misfit("a number from 0 to 1", "a ratio: 0.999 is 99.9 of 100")
+        return float(value)
+
+    return Spelling(read, {"type": "number", "minimum": 0, "maximum": 1}, None)
 
 
 def _read_version(value: object) -> int:

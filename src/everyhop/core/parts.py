@@ -15,7 +15,10 @@ from pydantic import TypeAdapter, ValidationError
 from everyhop.core.document import Document
 from everyhop.core.fault import Plain
 from everyhop.core.hop import Hop
-from everyhop.core.topology import EDGE, Edge, Exemption, Host, HostName, Policy, Service, ServiceName
+from everyhop.core.section import Label
+from everyhop.core.showing import Board
+from everyhop.core.telling import Notify
+from everyhop.core.topology import EDGE, Edge, Exemption, Host, HostName, Owner, Policy, Service, ServiceName
 
 T = TypeVar("T")
 
@@ -24,6 +27,9 @@ _HOSTS = TypeAdapter(dict[HostName, Host])
 _EDGE = TypeAdapter(Edge)
 _POLICY = TypeAdapter(Policy)
 _EXEMPTION = TypeAdapter(Exemption)
+_OWNERS = TypeAdapter(dict[Label, Owner])
+_NOTIFY = TypeAdapter(Notify)
+_BOARD = TypeAdapter(Board)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +52,12 @@ class Parts:
     """True if no exception was left out."""
     whole: bool
     """True if nothing was left out anywhere."""
+    answerers: Mapping[str, Owner]
+    """The well-formed owners."""
+    notify: Notify | None
+    """Who is told of alerts; None if there is no telling."""
+    board: Board | None
+    """The dashboard; None if it is off, or there is no telling."""
 
     @classmethod
     def of(cls, document: Document) -> Parts:
@@ -71,6 +83,9 @@ class Parts:
             whole_edge=whole_edge,
             whole_exemptions=whole_exemptions,
             whole=whole_edge and whole_exemptions and len(services) == len(written),
+            answerers=_each(_OWNERS, _mapping(top.get("owners"))),
+            notify=_read(_NOTIFY, top.get("notify", {})),
+            board=_read(_BOARD, top.get("dashboard", {})),
         )
 
     @property

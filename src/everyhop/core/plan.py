@@ -21,6 +21,11 @@ TRUST_BUNDLE = "trust"
 """The name of the roots a node trusts."""
 
 
+PROXY_SOURCE = "127.69.72.2"
+"""Where a proxy's connections to its own app come from: a loopback address that nobody else uses, so that the socket
+table still tells whose they were when they are over."""
+
+
 @dataclass(frozen=True, slots=True)
 class Credential:
     """A certificate that a node serves or shows, and keeps alive."""

@@ -18,7 +18,7 @@ from everyhop.core.profile import KeyAlgorithm
 from everyhop.errors import EveryhopError
 
 SYSTEM = "everyhop"
-"""The actor that alone may ask for authorities and probes."""
+"""The actor that alone may ask for authorities, probes and seals."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +51,16 @@ class IssuancePolicy:
     def probe_identity(self) -> SpiffeId:
         """The identity that everyhop shows when it tests that a stranger is refused."""
         return self.trust_domain.identity(self.environment, "everyhop-probe")
+
+    @property
+    def evidence_identity(self) -> SpiffeId:
+        """The identity under which everyhop seals observations and signs evidence packs."""
+        return self.trust_domain.identity(self.environment, "everyhop-evidence")
+
+    @property
+    def dashboard(self) -> tuple[str, ...]:
+        """The host names of everyhop's own dashboard: below every name that the authority may vouch for."""
+        return tuple(f"everyhop.{name}" for name in self.scope.dns_suffixes)
 
 
 def authorise(linted: Linted, policy: IssuancePolicy) -> Authorised:
@@ -105,6 +115,9 @@ def _authorise_service(draft: Draft, policy: IssuancePolicy) -> str:
 
 def _authorise_edge(draft: Draft, policy: IssuancePolicy) -> str:
     names = draft.facts.dns_names
+    if draft.request.actor == SYSTEM and set(names) <= set(policy.dashboard) and draft.request.owner == SYSTEM:
+        _check_key(draft, policy)
+        return "everyhop's own dashboard"
     for name in names:
         if policy.hosts.get(name) != draft.request.owner:
             raise _refusal(
@@ -124,6 +137,15 @@ def _authorise_probe(draft: Draft, policy: IssuancePolicy) -> str:
     return "everyhop's own probe"
 
 
+def _authorise_evidence(draft: Draft, policy: IssuancePolicy) -> str:
+    uris = draft.facts.uris
+    if draft.request.actor != SYSTEM or uris != (str(policy.evidence_identity),):
+        raise _refusal(
+            f"{uris[0]} may not sign evidence", f"only everyhop itself seals, as {policy.evidence_identity}"
+        )
+    return "everyhop's own seal"
+
+
 def _authorise_authority(draft: Draft, policy: IssuancePolicy) -> str:
     if draft.request.actor != SYSTEM:
         raise _refusal(f"{draft.request.actor} may not make authorities", "authorities are made by rotation only")
@@ -140,6 +162,7 @@ _CHECKS: Mapping[str, Callable[[Draft, IssuancePolicy], str]] = MappingProxyType
         "service": _authorise_service,
         "edge": _authorise_edge,
         "probe": _authorise_probe,
+        "evidence": _authorise_evidence,
         "root": _authorise_authority,
         "intermediate": _authorise_authority,
     }

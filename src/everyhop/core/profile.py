@@ -107,6 +107,14 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
                 allows_identity=True,
                 key_algorithms=_LEAF_KEYS,
             ),
+            Profile(
+                "evidence",
+                "seals observations and signs evidence packs (RFC 9336): opens no connection",
+                extended_key_usages=("document_signing",),
+                needs_identity=True,
+                allows_identity=True,
+                key_algorithms=(KeyAlgorithm.P256,),
+            ),
         )
     }
 )

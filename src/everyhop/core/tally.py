@@ -143,7 +143,7 @@ def summed(tallies: Iterable[tuple[Shape, Tally]]) -> dict[Shape, Tally]:
     """Tallies added up by shape."""
     total: dict[Shape, Tally] = {}
     for shape, tally in tallies:
-        total[shape] = total.get(shape, Tally(resumed=tally.resumed)) + tally
+        total[shape] = total[shape] + tally if shape in total else tally
     return total
 
 

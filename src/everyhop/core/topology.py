@@ -11,17 +11,18 @@ from collections.abc import Iterator, Mapping
 from datetime import date, timedelta
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Annotated, Literal, Self, TypeVar
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, StrictBool, model_validator
 
 from everyhop.core import literals as lit
 from everyhop.core.fault import listed
 from everyhop.core.hop import Address, Hop, Posture, Protocol
 from everyhop.core.identity import SpiffeId, TrustDomain
 from everyhop.core.profile import PROFILES, KeyAlgorithm
-
-V = TypeVar("V")
+from everyhop.core.section import InNameOrder, Label, Part, Reference
+from everyhop.core.showing import Board
+from everyhop.core.telling import Notify, Objectives
 
 EDGE = "edge"
 """The edge's name among callers and callees, and in its identity."""
@@ -29,20 +30,11 @@ CLIENT = "client"
 """Whoever calls the edge from outside."""
 
 
-def _in_name_order(entries: Mapping[str, V]) -> Mapping[str, V]:
-    return MappingProxyType(dict(sorted(entries.items())))
-
-
-InNameOrder = AfterValidator(_in_name_order)
-
-Label = Annotated[str, lit.LABEL]
 ServiceName = Annotated[str, lit.SERVICE_NAME]
 DnsName = Annotated[str, lit.DNS_NAME]
 Variable = Annotated[str, lit.VARIABLE]
 Value = Annotated[str, lit.text(lines=True)]
 HostName = Annotated[str, lit.HOST]
-Reference = Annotated[str, lit.text("a name")]
-"""A name defined elsewhere in the file; whether it is, is checked across parts."""
 
 
 class Criticality(StrEnum):
@@ -72,14 +64,6 @@ class KeyExchange(StrEnum):
     P384 = "P-384"
 
 
-class Part(BaseModel):
-    """A part of the topology: immutable, and nothing may stand in it that it does not know."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", use_attribute_docstrings=True, hide_input_in_errors=True, validate_default=False
-    )
-
-
 class Owner(Part):
     """Who answers for a service."""
 
@@ -87,6 +71,10 @@ class Owner(Part):
     """Where to reach the owner: an e-mail address, a URL, or any text that people understand."""
     escalation: Annotated[str, lit.text()] | None = Field(default=None, examples=["https://oncall.example/storefront"])
     """Whom to reach when the owner does not answer. Default: nobody else."""
+    page: tuple[Reference, ...] = Field(default=(), examples=[["oncall"]])
+    """Receivers of what must wake this owner. Default: those of `notify.page`."""
+    ticket: tuple[Reference, ...] = Field(default=(), examples=[["mail"]])
+    """Receivers of what can wait for tomorrow. Default: those of `notify.ticket`."""
 
 
 def _short_call(value: object) -> object:
@@ -230,6 +218,15 @@ def _off_is_none(value: object) -> object:
     return None if value == "off" else value
 
 
+def _board_or_off(value: object) -> object:
+    if value != "off" and type(value) in (bool, int, float, str, list):
+        raise lit.misfit("off, or a mapping", "its keys are listen, owners and services")
+    return None if value == "off" else value
+
+
+BoardOrOff = Annotated[Board | None, BeforeValidator(_board_or_off, json_schema_input_type=Literal["off"] | Board)]
+
+
 class Edge(Part):
     """Where clients come in."""
 
@@ -351,6 +348,14 @@ class Topology(Part):
     """How certificates and connections live. Default: suits production."""
     exceptions: tuple[Exemption, ...] = Field(default=())
     """Hops that need not be encrypted, for now. Default: none."""
+    objectives: Objectives = Field(default_factory=Objectives)
+    """Service level objectives. Default: everyhop's own, by criticality."""
+    notify: Notify = Field(default_factory=Notify)
+    """Who hears of alerts, and how. Default: nobody; they are shown only."""
+    dashboard: Annotated[
+        Board | None, BeforeValidator(_board_or_off, json_schema_input_type=Literal["off"] | Board)
+    ] = Field(default=Board(), examples=[{"listen": "127.0.0.1:9443"}, "off"])
+    """The dashboard and the metrics, or `off`. Default: on loopback, for this machine."""
 
     def hops(self) -> tuple[Hop, ...]:
         """Every hop, each once, in order: client to edge, edge to services, services to services."""

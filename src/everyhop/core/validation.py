@@ -19,6 +19,9 @@ from everyhop.core.crosschecks import cross_faults
 from everyhop.core.document import Document, parse
 from everyhop.core.fault import Fault, FaultCode, Path, Plain, TopologyFaults, describe, did_you_mean, listed
 from everyhop.core.parts import Parts
+from everyhop.core.section import Part
+from everyhop.core.showing import Board
+from everyhop.core.telling import Notify, Objectives, Quiet, Receiver, Smtp, Targets, Webhook
 from everyhop.core.topology import (
     Call,
     Edge,
@@ -27,7 +30,6 @@ from everyhop.core.topology import (
     Host,
     Hsts,
     Owner,
-    Part,
     Policy,
     Run,
     Service,
@@ -46,6 +48,14 @@ MODELS: dict[tuple[str, ...], type[Part]] = {
     ("edge", "hosts", "*"): Host,
     ("policy",): Policy,
     ("exceptions", "*"): Exemption,
+    ("objectives",): Objectives,
+    ("objectives", "*"): Targets,
+    ("dashboard",): Board,
+    ("notify",): Notify,
+    ("notify", "receivers", "*"): Receiver,
+    ("notify", "receivers", "*", "webhook"): Webhook,
+    ("notify", "receivers", "*", "smtp"): Smtp,
+    ("notify", "silences", "*"): Quiet,
 }
 """Which model stands at which path; ``*`` is a name or an index."""
 

@@ -18,10 +18,12 @@ class KeyPurpose(StrEnum):
     """Signs leaves; never revealed."""
     LEAF = "leaf"
     """Held by a service's proxy on this machine; may be revealed to that proxy only."""
+    EVIDENCE = "evidence"
+    """Signs seals and evidence packs; never revealed."""
 
 
 class Keys(Protocol):
-    """Private keys, where they were made. No method returns a root's or an issuer's private key."""
+    """Private keys, where they were made. Only a leaf's private key is ever returned."""
 
     async def generate(self, key_id: str, algorithm: KeyAlgorithm, purpose: KeyPurpose) -> bytes:
         """Make a key durably; returns its public key (SubjectPublicKeyInfo, DER). If ``key_id`` exists with the same

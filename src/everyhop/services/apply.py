@@ -43,6 +43,8 @@ class Remembered:
 WISHES = Records("topology", Wish)
 ADDRESSES = Records("address", Remembered)
 WISH_KEY = "current"
+DASHBOARD = "dashboard"
+"""The key of the dashboard's address, where the file leaves it open."""
 
 
 async def apply(store: Store, text: str, *, file: str, file_dir: str, actor: str, now: datetime) -> bool:
@@ -71,7 +73,12 @@ async def remember_addresses(store: Store, topology: Topology, free: FreeAddress
     ]
     if topology.edge is not None:
         fixed += [address for address in (topology.edge.https, topology.edge.http) if address is not None]
-    for key in open_addresses(topology):
+    if topology.dashboard is not None and topology.dashboard.listen is not None:
+        fixed.append(topology.dashboard.listen)
+    keys = [*open_addresses(topology)]
+    if topology.dashboard is not None and topology.dashboard.listen is None:
+        keys.append(DASHBOARD)
+    for key in keys:
         if key not in known:
             known[key] = free([*fixed, *known.values()], topology.policy.mesh_ports)
             await ADDRESSES.put(store, key, Remembered(key, str(known[key])), expect=0)

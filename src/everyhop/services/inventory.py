@@ -6,10 +6,12 @@ only if it was observed lately; otherwise it is unknown, whatever the plan says.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from everyhop.core.chain import Authority, Trust
+from everyhop.core.flow import Flow
 from everyhop.core.hop import End, Posture
 from everyhop.core.lifecycle import CredentialState, Rotation, Slot
 from everyhop.core.plan import HopPlan, Plan
@@ -17,6 +19,7 @@ from everyhop.core.topology import Topology
 from everyhop.errors import EveryhopError
 from everyhop.ports import Store
 from everyhop.services.apply import planned
+from everyhop.services.flows import FLOWS
 from everyhop.services.observe import HOPS_SEEN, HopSeen, by_hop
 from everyhop.services.operate import BEAT_KEY, BEATS, Beat
 from everyhop.services.records import AUTHORITIES, ROTATIONS, SLOTS, TRUST, TRUST_KEY
@@ -106,11 +109,13 @@ class Status:
     trust: Trust | None
     rotation: Rotation | None
     """The one under way, or the last one."""
+    plaintext: tuple[Flow, ...] = ()
+    """Plaintext flows beside the mesh that go on now and that no exception covers."""
 
     @property
     def ok(self) -> bool:
-        """True if it runs and every hop was seen as it should be."""
-        return self.running and not self.fault and all(hop.ok for hop in self.hops)
+        """True if it runs, every hop was seen as it should be, and nothing goes past the mesh in the clear."""
+        return self.running and not self.fault and not self.plaintext and all(hop.ok for hop in self.hops)
 
 
 async def status(store: Store, data: str, now: datetime, *, overdue: timedelta = timedelta(seconds=30)) -> Status:
@@ -126,6 +131,7 @@ async def status(store: Store, data: str, now: datetime, *, overdue: timedelta =
     running = beat is not None and beat.value.state != "stopped" and abs(now - beat.value.at) <= _BEAT_LIMIT
     sightings = [one.value for one in await HOPS_SEEN.all(store)]
     seen, called = by_hop(sightings), by_hop(sightings, End.CLIENT)
+    plaintext = tuple(one.value for one in await FLOWS.all(store) if one.value.counts and not one.value.ended_at)
     rotations = [one.value for one in await ROTATIONS.all(store)]
     trust = await TRUST.get(store, TRUST_KEY)
     return Status(
@@ -136,14 +142,25 @@ async def status(store: Store, data: str, now: datetime, *, overdue: timedelta =
         state=_state(beat.value if beat else None, running),
         fault=beat.value.fault if beat else "",
         hops=tuple(
-            _hop(hop, seen.get(str(hop.hop)), called.get(str(hop.hop)), topology, now) for hop in plan.hops
+            _beside(_hop(hop, seen.get(str(hop.hop)), called.get(str(hop.hop)), topology, now), plaintext)
+            for hop in plan.hops
         ),
         certificates=await _certificates(store, _credentials(plan), now - overdue),
         processes=tuple(one.value for one in await PROCESSES.all(store)),
         authorities=tuple(one.value for one in await AUTHORITIES.all(store)),
         trust=trust.value if trust else None,
         rotation=rotations[-1] if rotations else None,
+        plaintext=plaintext,
     )
+
+
+def _beside(hop: HopStatus, plaintext: Sequence[Flow]) -> HopStatus:
+    """A hop whose caller also reaches its callee past both proxies is not encrypted, whatever the proxies see."""
+    flow = next((one for one in plaintext if f"{one.caller} -> {one.callee}" == hop.hop), None)
+    if flow is None or hop.wanted is Posture.EXEMPT:
+        return hop
+    note = f"{flow.caller} calls {flow.server} directly: {flow.evidence}"
+    return replace(hop, seen=Posture.PLAINTEXT, ok=False, note=note)
 
 
 def _credentials(plan: Plan) -> dict[str, tuple[str, tuple[str, ...]]]:

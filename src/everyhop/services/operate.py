@@ -122,10 +122,9 @@ class _World:
 class Mesh:
     """One machine's mesh."""
 
-    def __init__(self, outside: Outside, settings: Settings, watches: Sequence[Watch] = ()) -> None:
-        """Nothing happens before :meth:`run`. ``watches`` run beside the control loop once it has begun."""
+    def __init__(self, outside: Outside, settings: Settings) -> None:
+        """Nothing happens before :meth:`run`."""
         self._out = outside
-        self._watches = watches
         self._settings = settings
         out = outside
         self.deployment = Deployment()
@@ -159,8 +158,9 @@ class Mesh:
         """Whether a process is the proxy that was started for this node: only it gets the node's secrets."""
         return pid == self.supervisor.pid(f"envoy-{node}")
 
-    async def run(self, stop: asyncio.Event) -> None:
-        """Make the stored topology true until ``stop`` is set, then end what was started.
+    async def run(self, stop: asyncio.Event, watches: Sequence[Watch] = ()) -> None:
+        """Make the stored topology true until ``stop`` is set, then end what was started. ``watches`` run beside the
+        control loop once it has begun.
 
         Raises ``topology-invalid``, ``key-unavailable``... when it cannot begin; once it runs, a
         fault is reported and tried again.
@@ -177,7 +177,7 @@ class Mesh:
                     group.create_task(self._loop(self._look_around, tick, None)),
                     group.create_task(self._loop(self._count, self._settings.count_seconds, None)),
                     group.create_task(self._loop(self._out.runner.trim_logs, self._settings.log_trim_seconds, None)),
-                    *(group.create_task(self._watch(watch)) for watch in self._watches),
+                    *(group.create_task(self._watch(watch)) for watch in watches),
                 ]
                 await stop.wait()
                 for loop in loops:

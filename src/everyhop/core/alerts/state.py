@@ -10,8 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from types import MappingProxyType
 
 from everyhop.core.finding import Severity
+from everyhop.core.lifecycle import StateTable
 
 
 class Route(StrEnum):
@@ -25,8 +27,36 @@ class AlertPhase(StrEnum):
     """Where an alert stands."""
 
     PENDING = "pending"
+    """Its condition is true, and not yet for long enough."""
     FIRING = "firing"
+    """It has been true for long enough: people are told."""
     ENDED = "ended"
+    """It is not true any more: those who were told are told so."""
+
+
+class AlertEvent(StrEnum):
+    """What can happen to an alert."""
+
+    HELD = "held for long enough"
+    CLEARED = "condition cleared"
+    RETURNED = "condition returned"
+
+
+_A, _AE = AlertPhase, AlertEvent
+ALERT: StateTable[AlertPhase, AlertEvent] = StateTable(
+    name="alert",
+    purpose="one alert about one subject, from the first sign to the all-clear",
+    initial=_A.PENDING,
+    final=frozenset({_A.ENDED}),
+    transitions=MappingProxyType(
+        {
+            (_A.PENDING, _AE.HELD): _A.FIRING,
+            (_A.PENDING, _AE.CLEARED): _A.ENDED,
+            (_A.FIRING, _AE.CLEARED): _A.ENDED,
+            (_A.ENDED, _AE.RETURNED): _A.PENDING,
+        }
+    ),
+)
 
 
 @dataclass(frozen=True, slots=True)

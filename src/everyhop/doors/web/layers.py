@@ -10,10 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from statistics import fmean
 
 _SWEEPS = 12
 _PLACINGS = 8
+_STEP, _BEND = 1.0, 0.72
+"""The room that a node takes, and that of a bend."""
 
 Edge = tuple[str, str]
 _Bend = tuple[str, str, int]
@@ -35,8 +38,11 @@ class Laid:
     bottom: float
 
 
-def lay_out(nodes: Sequence[str], edges: Sequence[Edge]) -> Laid:
-    """Give every node a layer and a height. Edges to unknown nodes and to oneself are left out."""
+def lay_out(nodes: Sequence[str], edges: Sequence[Edge], loose: Sequence[Edge] = ()) -> Laid:
+    """Give every node a layer and a height. Edges to unknown nodes and to oneself are left out.
+
+    ``loose`` edges come and go and move nothing: they pass below the rest, and whom only they know stands below, too.
+    """
     known = set(nodes)
     wanted = list(dict.fromkeys(edge for edge in edges if edge[0] != edge[1] and set(edge) <= known))
     forward = _without_cycles(nodes, wanted)
@@ -48,14 +54,32 @@ def lay_out(nodes: Sequence[str], edges: Sequence[Edge]) -> Laid:
     for edge, (start, end) in forward.items():
         passed = [(at, height[start, end, at]) for at in range(layer[start] + 1, layer[end])]
         bends[edge] = tuple(passed if edge == (start, end) else reversed(passed))
+    places = {node: height[node] for node in nodes}
+    lowest = {at: max(height[item] for item in row) for at, row in enumerate(rows) if row}
+    for edge in dict.fromkeys(edge for edge in loose if edge[0] != edge[1] and edge not in bends):
+        bends[edge] = _below(edge, layer, places, lowest)
+    heights = [*places.values(), *(at for passed in bends.values() for _, at in passed)]
     return Laid(
-        layer=layer,
-        height={node: height[node] for node in nodes},
-        bends=bends,
-        layers=len(rows),
-        top=min(height.values(), default=0.0),
-        bottom=max(height.values(), default=0.0),
+        layer, places, bends, max(layer.values(), default=-1) + 1, min(heights, default=0), max(heights, default=0)
     )
+
+
+def _below(
+    edge: Edge, layer: dict[str, int], places: dict[str, float], lowest: dict[int, float]
+) -> tuple[tuple[int, float], ...]:
+    """Place a loose edge, and those of its ends that have no place yet, below everything in their layers."""
+    start, end = edge
+    wished = {start: layer[end] - 1 if end in layer else 0, end: layer[start] + 1 if start in layer else 1}
+    for node in edge:
+        if node not in layer:
+            layer[node] = wished[node] if wished[node] >= 0 else 1
+            places[node] = lowest[layer[node]] = lowest.get(layer[node], -_STEP) + _STEP
+    way = 1 if layer[start] < layer[end] else -1
+    passed: list[tuple[int, float]] = []
+    for at in range(layer[start] + way, layer[end], way) if layer[start] != layer[end] else ():
+        lowest[at] = lowest.get(at, 0.0) + _BEND
+        passed.append((at, lowest[at]))
+    return tuple(passed)
 
 
 def _without_cycles(nodes: Sequence[str], edges: Sequence[Edge]) -> dict[Edge, Edge]:
@@ -118,7 +142,7 @@ def _bent(
         for at, bend in enumerate(passed, layer[start] + 1):
             rows[at].append(bend)
         chain: list[_Item] = [start, *passed, end]
-        for one, two in zip(chain, chain[1:], strict=False):
+        for one, two in pairwise(chain):
             after.setdefault(one, []).append(two)
             before.setdefault(two, []).append(one)
     return rows, after, before
@@ -135,13 +159,11 @@ def _ordered(rows: list[list[_Item]], after: _Neighbours, before: _Neighbours) -
         order = range(1, len(rows)) if down else range(len(rows) - 2, -1, -1)
         for at in order:
             beside = {item: place for place, item in enumerate(rows[at - 1 if down else at + 1])}
-            own = {item: place for place, item in enumerate(rows[at])}
-
-            def middle(item: _Item, beside: Mapping[_Item, int] = beside, own: Mapping[_Item, int] = own) -> float:
+            middle: dict[_Item, float] = {}
+            for place, item in enumerate(rows[at]):
                 places = [beside[one] for one in neighbours.get(item, ()) if one in beside]
-                return fmean(places) if places else float(own[item])
-
-            rows[at].sort(key=middle)
+                middle[item] = fmean(places) if places else float(place)
+            rows[at].sort(key=middle.__getitem__)
         crossings = _crossings(rows, after)
         if crossings < fewest:
             best, fewest = [list(row) for row in rows], crossings
@@ -151,7 +173,7 @@ def _ordered(rows: list[list[_Item]], after: _Neighbours, before: _Neighbours) -
 def _crossings(rows: Sequence[Sequence[_Item]], after: _Neighbours) -> int:
     """How many lines cross between neighbouring layers."""
     count = 0
-    for row, following in zip(rows, rows[1:], strict=False):
+    for row, following in pairwise(rows):
         place = {item: at for at, item in enumerate(following)}
         ends = [sorted(place[one] for one in after.get(item, ()) if one in place) for item in row]
         flat = [end for group in ends for end in group]
@@ -169,8 +191,8 @@ def _placed(rows: Sequence[Sequence[_Item]], after: _Neighbours, before: _Neighb
                 beside = [*before.get(item, ()), *after.get(item, ())]
                 wishes.append(fmean(height[one] for one in beside) if beside else height[item])
             offsets = [0.0]
-            for one, two in zip(row, row[1:], strict=False):
-                offsets.append(offsets[-1] + (1.0 if isinstance(one, str) and isinstance(two, str) else 0.72))
+            for one, two in pairwise(row):
+                offsets.append(offsets[-1] + (_STEP if isinstance(one, str) and isinstance(two, str) else _BEND))
             level = _rising([wish - offset for wish, offset in zip(wishes, offsets, strict=True)]) if row else []
             height |= {item: at + offset for item, at, offset in zip(row, level, offsets, strict=False)}
     return height

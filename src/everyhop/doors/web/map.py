@@ -7,8 +7,9 @@ is not well and its ends, and says how much it leaves out. Every line has a twin
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from urllib.parse import quote
 
 from everyhop.core.topology import CLIENT
@@ -19,16 +20,18 @@ from everyhop.services.overview import WORST_FIRST, Beside, HopView, Overview, P
 MOST_LINES = 90
 """More than this nobody reads on one screen."""
 
-_WIDTH, _HEIGHT = 128.0, 46.0
-_COLUMN, _ROW = 306.0, 74.0
+_WIDTH, _HEIGHT = 134.0, 50.0
+_COLUMN, _ROW = 272.0, 80.0
 _MARGIN = 26.0
 _BADGE = 11.0
-_LETTER = 5.9
+_LETTER = 6.7
 """Width of a label's letter."""
 _LANE = 46.0
 """How far two lines between the same boxes stay apart."""
 
 Spot = tuple[float, float]
+_Room = tuple[float, float, float, float]
+"""Left, top, right, bottom."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +52,7 @@ class Box:
     @property
     def text(self) -> str:
         """The name, as much as the box holds."""
-        return self.name if len(self.name) <= 17 else f"{self.name[:16]}…"
+        return self.name if len(self.name) <= 15 else f"{self.name[:14]}…"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +85,16 @@ class HopMap:
     """The whole picture."""
 
     width: float
+    top: float
     height: float
     boxes: tuple[Box, ...]
     lines: tuple[Line, ...]
     left_out: int
     """How many encrypted hops are in the table only."""
+    counts: Mapping[Protection, int]
+    """Lines by protection, with those that are left out."""
+    beside: int
+    """How many of all lines are flows beside the mesh."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,19 +113,33 @@ class _Wish:
 
 def hop_map(found: Overview) -> HopMap:
     """The map of an overview."""
-    wishes = [*(_hop(hop) for hop in found.hops), *(_flow(one, found) for one in found.beside if not _is_hop(one, found))]
+    wishes = [
+        *(_hop(hop) for hop in found.hops),
+        *(_flow(one, found) for one in found.beside if not _is_hop(one, found)),
+    ]
     wishes.sort(key=lambda wish: WORST_FIRST.index(wish.protection))
-    drawn = wishes if len(wishes) <= MOST_LINES else _telling(wishes)
+    lines_apart = [wish for wish in wishes if wish.start != wish.end]  # a service that talks to itself has no line
+    drawn = lines_apart if len(lines_apart) <= MOST_LINES else _telling(lines_apart)
     nodes = _nodes(found, drawn)
-    laid = lay_out(nodes, [(wish.start, wish.end) for wish in drawn])
+    # In the order of names, not of trouble: a hop that fails changes its colour and not its place, and flows that
+    # come and go beside the mesh move nothing.
+    stable = sorted(drawn, key=lambda wish: (wish.start, wish.end, wish.key))
+    hops, beside = ([(wish.start, wish.end) for wish in stable if wish.beside is kind] for kind in (False, True))
+    laid = lay_out([name for name in nodes if name in {CLIENT, *(one.name for one in found.services)}], hops, beside)
     boxes = {name: _box(name, found, laid, drawn) for name in nodes}
-    lines = _routed(drawn, boxes, laid)
+    lines, spots = _routed(drawn, boxes, laid)
+    heights = [*(box.y for box in boxes.values()), *(box.y + _HEIGHT for box in boxes.values())]
+    heights += [y for _, y in spots] or [0.0]
+    top = min(heights, default=0.0) - _MARGIN / 2
     return HopMap(
         width=2 * _MARGIN + max(laid.layers - 1, 0) * _COLUMN + _WIDTH,
-        height=2 * _MARGIN + (laid.bottom - laid.top) * _ROW + _HEIGHT,
+        top=top,
+        height=max(heights, default=0.0) + _MARGIN / 2 - top,
         boxes=tuple(boxes.values()),
         lines=tuple(lines),
-        left_out=len(wishes) - len(drawn),
+        left_out=len(lines_apart) - len(drawn),
+        counts=Counter(wish.protection for wish in wishes),
+        beside=sum(wish.beside for wish in wishes),
     )
 
 
@@ -164,7 +186,7 @@ def _nodes(found: Overview, drawn: Sequence[_Wish]) -> list[str]:
     used = dict.fromkeys(name for wish in drawn for name in (wish.start, wish.end))
     known = [CLIENT, *(service.name for service in found.services)]
     ours = [name for name in known if name in used or (name != CLIENT and len(found.services) <= MOST_LINES)]
-    return [*ours, *(name for name in used if name not in known)]
+    return [*ours, *sorted(name for name in used if name not in known)]
 
 
 def _box(name: str, found: Overview, laid: Laid, drawn: Sequence[_Wish]) -> Box:
@@ -172,7 +194,7 @@ def _box(name: str, found: Overview, laid: Laid, drawn: Sequence[_Wish]) -> Box:
     protections = [wish.protection for wish in drawn if wish.end == name]
     below = "outside" if name == CLIENT else "not in the topology"
     if service is not None:
-        below = service.owner or "where clients come in"
+        below = service.owner or "the way in"
     return Box(
         name=name,
         below=below,
@@ -183,36 +205,48 @@ def _box(name: str, found: Overview, laid: Laid, drawn: Sequence[_Wish]) -> Box:
     )
 
 
-def _routed(drawn: Sequence[_Wish], boxes: dict[str, Box], laid: Laid) -> list[Line]:
-    leaves = _ports(drawn, boxes, out=True)
-    enters = _ports(drawn, boxes, out=False)
+def _routed(drawn: Sequence[_Wish], boxes: dict[str, Box], laid: Laid) -> tuple[list[Line], list[Spot]]:
+    """Every line with its way, its padlock and, where there is room, its label; and points along all of them."""
+    leaves, enters = _ports(drawn, boxes, out=True), _ports(drawn, boxes, out=False)
+    lanes: Counter[tuple[str, str]] = Counter()
     badges: list[Spot] = []
-    taken: list[tuple[float, float, float, float]] = []
-    lanes: dict[tuple[str, str], int] = {}
     lines: list[Line] = []
+    along: dict[str, list[Spot]] = {}
     for wish in drawn:
-        if wish.start not in boxes or wish.end not in boxes or wish.start == wish.end:
-            continue
-        pair = (wish.start, wish.end)
-        lane = lanes[pair] = lanes.get(pair, -1) + 1
-        start, end = boxes[wish.start], boxes[wish.end]
-        backwards = laid.layer[wish.start] > laid.layer[wish.end]
-        spots = [(start.x if backwards else start.x + _WIDTH, start.y + _HEIGHT / 2 + leaves[wish.key])]
-        for layer, height in laid.bends[pair]:
-            x, y = _MARGIN + layer * _COLUMN, _MARGIN + (height - laid.top) * _ROW + _HEIGHT / 2
-            spots += [(x + _WIDTH, y), (x, y)] if backwards else [(x, y), (x + _WIDTH, y)]
-        spots.append((end.x + _WIDTH if backwards else end.x, end.y + _HEIGHT / 2 + enters[wish.key]))
+        lane = lanes[wish.start, wish.end]
+        lanes[wish.start, wish.end] += 1
+        spots = _way(wish, boxes, laid, leaves[wish.key], enters[wish.key])
         shift = (lane + 1) // 2 * _LANE * (1 if lane % 2 else -1)
         badge = _free_spot(spots, shift, badges)
         badges.append(badge)
         lines.append(_line(wish, spots, shift, badge))
-    placed = [(x - _BADGE, y - _BADGE, x + _BADGE, y + _BADGE) for x, y in badges]
-    return [_labelled(line, placed, taken) for line in lines]
+        along[wish.key] = [_along(curve, step / 24) for curve in _curves(spots, shift) for step in range(25)]
+    rooms = [(x - _BADGE, y - _BADGE, x + _BADGE, y + _BADGE) for x, y in badges]
+    labelled: list[Line] = []
+    for line in lines:
+        others = [spot for key, spots in along.items() if key != line.key for spot in spots]
+        line, room = _labelled(line, rooms, others)
+        labelled.append(line)
+        rooms += [room] if room else []
+    return labelled, [spot for spots in along.values() for spot in spots]
+
+
+def _way(wish: _Wish, boxes: dict[str, Box], laid: Laid, leaves: float, enters: float) -> list[Spot]:
+    """The corners of a line: pairs between which it is drawn as one curve."""
+    start, end = boxes[wish.start], boxes[wish.end]
+    backwards = laid.layer[wish.start] > laid.layer[wish.end]
+    spots = [(start.x if backwards else start.x + _WIDTH, start.y + _HEIGHT / 2 + leaves)]
+    if start.x == end.x:
+        return [*spots, (end.x + _WIDTH, end.y + _HEIGHT / 2 + enters)]
+    for layer, height in laid.bends[wish.start, wish.end]:
+        x, y = _MARGIN + layer * _COLUMN, _MARGIN + (height - laid.top) * _ROW + _HEIGHT / 2
+        spots += [(x + _WIDTH, y), (x, y)] if backwards else [(x, y), (x + _WIDTH, y)]
+    return [*spots, (end.x + _WIDTH if backwards else end.x, end.y + _HEIGHT / 2 + enters)]
 
 
 def _line(wish: _Wish, spots: Sequence[Spot], shift: float, badge: Spot) -> Line:
     x, y = spots[-1]
-    way = -1 if spots[-2][0] > x else 1
+    way = -1 if spots[-2][0] >= x else 1
     back = x - way * 8
     return Line(
         key=wish.key,
@@ -249,7 +283,8 @@ def _curves(spots: Sequence[Spot], shift: float) -> list[tuple[Spot, Spot, Spot,
     curves: list[tuple[Spot, Spot, Spot, Spot]] = []
     for one, two in zip(spots[::2], spots[1::2], strict=True):
         reach = (two[0] - one[0]) * 0.46
-        curves.append((one, (one[0] + reach, one[1] + shift), (two[0] - reach, two[1] + shift), two))
+        back = reach if reach else -_LANE  # between boxes of one column: out to the right, and back from there
+        curves.append((one, (one[0] + (reach or _LANE), one[1] + shift), (two[0] - back, two[1] + shift), two))
     return curves
 
 
@@ -283,19 +318,18 @@ def _free_spot(spots: Sequence[Spot], shift: float, badges: Sequence[Spot]) -> S
     return next((spot for spot in candidates if room(spot) >= enough), max(candidates, key=room))
 
 
-def _labelled(line: Line, badges: Sequence[Sequence[float]], taken: list[tuple[float, float, float, float]]) -> Line:
-    """The line with its label below or above its padlock, where nothing else stands; otherwise without."""
-    from dataclasses import replace
-
+def _labelled(line: Line, rooms: Sequence[_Room], others: Sequence[Spot]) -> tuple[Line, _Room | None]:
+    """The line with its label below or above its padlock where nothing else stands or passes, and the label's room;
+    otherwise without."""
     x, y = line.badge
     own = (x - _BADGE, y - _BADGE, x + _BADGE, y + _BADGE)
-    for off in (22.0, -18.0):
-        room = (x - line.half, y + off - 9, x + line.half, y + off + 4)
-        if not any(_meet(room, one) for one in (*(one for one in badges if tuple(one) != own), *taken)):
-            taken.append(room)
-            return replace(line, label_at=(x, y + off))
-    return line
+    for off in (24.0, -17.0):
+        room = (x - line.half, y + off - 10, x + line.half, y + off + 4)
+        taken = any(_meet(room, one) for one in rooms if one != own)
+        if not taken and not any(room[0] < a < room[2] and room[1] < b < room[3] for a, b in others):
+            return replace(line, label_at=(x, y + off)), room
+    return line, None
 
 
-def _meet(one: Sequence[float], two: Sequence[float]) -> bool:
+def _meet(one: _Room, two: _Room) -> bool:
     return one[0] < two[2] and two[0] < one[2] and one[1] < two[3] and two[1] < one[3]

@@ -6,6 +6,7 @@ known is said so. All times are UTC and say it. Pure: the moment is an argument.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from datetime import date, datetime, timedelta
 from urllib.parse import urlsplit
@@ -55,11 +56,11 @@ def day(moment: date | None) -> str:
 
 
 def percent(ratio: float | None) -> str:
-    """A share in per cent, cut and never rounded up: 99.97 stays below 100."""
+    """A share in per cent, cut and never rounded up: 99.97 stays below 100. Near the whole it is told more finely."""
     if ratio is None:
         return NONE
-    cut = int(ratio * 1000 + 1e-9) / 10
-    return f"{cut:.0f} %" if cut == int(cut) else f"{cut:.1f} %"
+    fine = 100 if abs(ratio) > 0.99 else 10
+    return f"{math.floor(ratio * 100 * fine + 1e-6) / fine:g} %"
 
 
 def share(of: Share) -> str:
@@ -94,8 +95,8 @@ def short_version(version: str) -> str:
 
 
 def short_group(group: str) -> str:
-    """A key exchange on little room: the hybrid by its name in everybody's mouth."""
-    return {"X25519MLKEM768": "X25519+ML-KEM"}.get(group, group)
+    """A key exchange on little room: a hybrid by the part that makes it one."""
+    return "ML-KEM" if "MLKEM" in group.upper() else group
 
 
 def short_identity(identity: str) -> str:
@@ -118,11 +119,13 @@ def sentence(found: Overview) -> str:
         (Protection.CARRIED, "is carried unopened", "are carried unopened"),
     ):
         if counts[protection]:
-            parts.append(f"{counts[protection]} {one if counts[protection] == 1 else more}")
+            parts.append(f"{counts[protection]}\u00a0{one if counts[protection] == 1 else more}")
     text = ", ".join(parts)
     flows = len(found.plaintext_flows)
     if flows:
         return f"{text}. {many(flows, 'flow goes', 'flows go')} past the mesh in the clear."
+    if found.blind:
+        return f"{text}. Whether anything flows past the mesh is not known."
     return f"{text}. Nothing is seen to flow past the mesh in the clear."
 
 
@@ -164,6 +167,19 @@ def wanted(posture: Posture) -> str:
     return {Posture.MTLS: "mTLS", Posture.TLS: "TLS"}.get(posture, str(posture))
 
 
+def arrows(text: str) -> str:
+    """A hop's name as people read it."""
+    return text.replace(" -> ", " → ")
+
+
+def passages(text: str) -> list[tuple[bool, str]]:
+    """A sentence of ours in parts: what stands between backticks is code (True). It begins with a capital."""
+    parts = [(at % 2 == 1, part) for at, part in enumerate(text.split("`")) if part]
+    if parts and not parts[0][0]:
+        parts[0] = (False, parts[0][1][:1].upper() + parts[0][1][1:])
+    return parts
+
+
 def facts(observation: Observation) -> list[tuple[str, str]]:
     """An observation's body as names and values, flat, without what is empty."""
     return _flat(observation.body, "")
@@ -193,5 +209,5 @@ def web_link(target: str) -> str:
     if parts.scheme == "mailto" and parts.path:
         return target
     user, at, host = target.partition("@")
-    plain = user and at and "." in host and not parts.scheme and not set(target) & set('<>"\'()[],;:\\/?#&%')
+    plain = user and at and "." in host and not parts.scheme and not set(target) & set("<>\"'()[],;:\\/?#&%")
     return f"mailto:{target}" if plain and "@" not in host else ""

@@ -18,6 +18,7 @@ from everyhop.core.hop import Address, Protocol
 from everyhop.core.identity import SpiffeId
 from everyhop.core.plan import (
     IDENTITY,
+    PROXY_SOURCE,
     TRUST_BUNDLE,
     EdgeRedirect,
     EdgeTls,
@@ -184,6 +185,8 @@ def _cluster(upstream: Upstream) -> Json:
             ]
         },
     }
+    if upstream.tls is None and _is_loopback4(upstream.address):
+        cluster["upstream_bind_config"] = {"source_address": {"address": PROXY_SOURCE, "port_value": 0}}
     if upstream.tls is not None and upstream.callee is not None:
         cluster["transport_socket"] = _client_socket(upstream, upstream.tls, upstream.callee)
     if upstream.protocol.is_http:
@@ -513,6 +516,10 @@ def _address(address: Address) -> Json:
     if address.path:
         return {"pipe": {"path": address.path}}
     return {"socket_address": {"address": address.host, "port_value": address.port}}
+
+
+def _is_loopback4(address: Address) -> bool:
+    return address.host.startswith("127.") and not _needs_dns(address)
 
 
 def _needs_dns(address: Address) -> bool:

@@ -14,11 +14,11 @@ import asyncio
 import ctypes
 import socket
 import struct
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from types import TracebackType
 
-from everyhop.drivers.probes.streams import Stream
+from everyhop.drivers.probes.streams import Run, Stream
 from everyhop.errors import EveryhopError
 
 LIMIT = 64 << 20
@@ -126,6 +126,10 @@ class Capture:
     def contains(self, marker: bytes) -> bool:
         """True if these bytes were sent in the clear over any of the ports, also when split over packets."""
         return any(marker in run.data for _, stream in self._streams for run in stream.runs())
+
+    def conversations(self) -> Iterator[tuple[_Ends, list[Run]]]:
+        """Each direction of each connection that carried bytes: its ends (source and target), and what was seen."""
+        return ((ends, runs) for ends, stream in self._streams if (runs := stream.runs()))
 
     def _read(self) -> bool:
         """Take what has arrived, but let others have their turn; True if there may be more."""

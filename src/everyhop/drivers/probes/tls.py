@@ -32,6 +32,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from OpenSSL import SSL, crypto
 
 from everyhop.core.hop import Address
+from everyhop.core.tls.alerts import FATAL, alert_name
 from everyhop.drivers.probes.wire import Ended, Wire, connect
 from everyhop.errors import EveryhopError
 from everyhop.ports import ClientCredential, Clock, Handshake, PlainAnswer
@@ -47,43 +48,8 @@ _CIPHERS = b"DEFAULT:!DHE:!kRSA@SECLEVEL=1"
 """For TLS 1.2. Finite-field groups are left out: a hostile one of 10,000 bits would hold up the event loop. Nor does a
 key exchange without forward secrecy belong on any hop; a server with nothing else shows as ``handshake failure``."""
 
-_GROUPS = {"x25519": "X25519", "x448": "X448", "secp256r1": "P-256", "secp384r1": "P-384", "secp521r1": "P-521"}
+GROUPS = {"x25519": "X25519", "x448": "X448", "secp256r1": "P-256", "secp384r1": "P-384", "secp521r1": "P-521"}
 """OpenSSL's names to Envoy's, so that what both ends saw can be compared; others are spelled alike."""
-
-_ALERTS = {
-    0: "close notify",
-    10: "unexpected message",
-    20: "bad record mac",
-    22: "record overflow",
-    40: "handshake failure",
-    42: "bad certificate",
-    43: "unsupported certificate",
-    44: "certificate revoked",
-    45: "certificate expired",
-    46: "certificate unknown",
-    47: "illegal parameter",
-    48: "unknown ca",
-    49: "access denied",
-    50: "decode error",
-    51: "decrypt error",
-    70: "protocol version",
-    71: "insufficient security",
-    80: "internal error",
-    86: "inappropriate fallback",
-    90: "user canceled",
-    100: "no renegotiation",
-    109: "missing extension",
-    110: "unsupported extension",
-    112: "unrecognized name",
-    113: "bad certificate status response",
-    115: "unknown psk identity",
-    116: "certificate required",
-    120: "no application protocol",
-    121: "ech required",
-}
-"""Alert descriptions (IANA TLS Alerts registry)."""
-
-_FATAL = 2
 
 _T = TypeVar("_T")
 
@@ -184,8 +150,8 @@ class _Conversation:
         """OpenSSL's news of an alert: its level and description."""
         if where & SSL.SSL_CB_READ_ALERT == SSL.SSL_CB_READ_ALERT:
             self._warned = True
-            if value >> 8 == _FATAL:
-                self.alert = f"alert {_ALERTS.get(value & 0xFF, str(value & 0xFF))}"
+            if value >> 8 == FATAL:
+                self.alert = f"alert {alert_name(value & 0xFF)}"
 
     @property
     def proven(self) -> bool:
@@ -256,7 +222,7 @@ class _Conversation:
         return _Facts(
             version=tls.get_protocol_version_name(),
             cipher=tls.get_cipher_name() or "",
-            group=_GROUPS.get(group, group),
+            group=GROUPS.get(group, group),
             alpn=tls.get_alpn_proto_negotiated().decode("ascii", "replace"),
             chain=tuple(crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate) for certificate in certificates),
         )
@@ -270,11 +236,11 @@ def _connection(server_name: str, credential: ClientCredential | None, alpn: Seq
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
     context.set_verify(SSL.VERIFY_NONE)
     if credential:
-        _use(context, credential)
+        present(context, credential)
     tls = SSL.Connection(context, None)
     tls.set_connect_state()
     try:
-        if server_name and not _is_ip(server_name):
+        if server_name and not is_ip(server_name):
             tls.set_tlsext_host_name(server_name.encode("ascii"))
         if alpn:
             tls.set_alpn_protos([name.encode("ascii") for name in alpn])
@@ -285,7 +251,7 @@ def _connection(server_name: str, credential: ClientCredential | None, alpn: Seq
     return tls
 
 
-def _use(context: SSL.Context, credential: ClientCredential) -> None:
+def present(context: SSL.Context, credential: ClientCredential) -> None:
     """Show this credential when asked. It goes from memory to memory."""
     try:
         leaf, *issuers = x509.load_pem_x509_certificates(credential.chain)
@@ -303,7 +269,8 @@ def _use(context: SSL.Context, credential: ClientCredential) -> None:
         ) from None
 
 
-def _is_ip(name: str) -> bool:
+def is_ip(name: str) -> bool:
+    """True for an IP address, which no server name may be (RFC 6066, 3)."""
     with contextlib.suppress(ValueError):
         return bool(ipaddress.ip_address(name))
     return False

@@ -5,9 +5,36 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from everyhop.core.endpoint.rules import (
+    chain,
+    dates,
+    enforcement,
+    http,
+    names,
+    plain,
+    revocation,
+    seen,
+    session,
+    strength,
+    tls,
+    transparency,
+)
 from everyhop.core.endpoint.rules.base import Case, Outcome, Rule, Stores, failed, not_applicable, passed, unknown
 
-_ALL: tuple[Rule, ...] = ()
+_ALL: tuple[Rule, ...] = (
+    *plain.RULES,
+    *tls.RULES,
+    *seen.RULES,
+    *dates.RULES,
+    *names.RULES,
+    *chain.RULES,
+    *strength.RULES,
+    *revocation.RULES,
+    *transparency.RULES,
+    *enforcement.RULES,
+    *session.RULES,
+    *http.RULES,
+)
 
 RULES: Mapping[str, Rule] = MappingProxyType({rule.code: rule for rule in _ALL})
 

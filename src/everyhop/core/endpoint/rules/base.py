@@ -7,13 +7,14 @@ answers with one outcome, or with None where nobody looked. It never guesses: wh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from cryptography import x509
 
+from everyhop.core.endpoint.path import Path, Stores
 from everyhop.core.finding import Finding, Severity
 from everyhop.core.verdict import Verdict
 
@@ -23,8 +24,7 @@ if TYPE_CHECKING:
     from everyhop.core.endpoint.timestamps import Log
     from everyhop.core.guidelines.guideline import Guideline
 
-Stores = Mapping[str, Sequence[x509.Certificate]]
-"""Named sets of trusted roots: ``own``, ``system``, ``mozilla``... A chain is trusted if any of them anchors it."""
+__all__ = ["Case", "Outcome", "Rule", "Stores", "failed", "not_applicable", "passed", "unknown"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,9 @@ class Case:
     expected_identity: str = ""
     """The SPIFFE ID that the endpoint should show, or empty: the host name counts."""
     served: Served | None = None
-    """The served chain, parsed and walked; None: no handshake was made."""
+    """The served chain, read once; None: nobody asked for it, or nothing came that can be read."""
+    path: Path | None = None
+    """Where the chain leads; None with ``served``."""
     logs: Sequence[Log] = ()
     """Certificate Transparency logs whose signatures can be checked."""
 

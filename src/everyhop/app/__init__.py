@@ -12,14 +12,17 @@ import os
 import signal
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from everyhop.core.endpoint.facts import Entrance
+from everyhop.core.endpoint.fleet import Entry
 from everyhop.core.layout import issuance_policy
 from everyhop.core.profile import KeyAlgorithm
+from everyhop.core.report.endpoint import EndpointReport
 from everyhop.doors.xds.server import XdsServer
 from everyhop.drivers.host.lock import InstanceLock, holder
 from everyhop.drivers.host.machine import SystemClock, SystemRandom, free_address, is_free
@@ -28,6 +31,9 @@ from everyhop.drivers.keys.file import FileKeys
 from everyhop.drivers.keys.seal import SealSource
 from everyhop.drivers.planes.envoy import EnvoyPlane
 from everyhop.drivers.probes.capture import Capture
+from everyhop.drivers.probes.endpoint import EndpointLooks
+from everyhop.drivers.probes.roots import stores
+from everyhop.drivers.probes.stranger import stranger
 from everyhop.drivers.probes.tls import WireProber
 from everyhop.drivers.probes.visit import HttpsVisitor
 from everyhop.drivers.runners.local import LocalRunner
@@ -38,6 +44,7 @@ from everyhop.services.apply import apply, planned
 from everyhop.services.check import Check, Checker
 from everyhop.services.observe import PROBE_SOURCE
 from everyhop.services.operate import Mesh, Outside
+from everyhop.services.scan import Order, Scanner
 from everyhop.settings import Settings
 
 
@@ -101,10 +108,13 @@ class Workspace:
         finally:
             await opened.close()
 
+    def seal_path(self, instance: str) -> Path:
+        """Where the secret that seals the private keys is kept, unless a passphrase or systemd guards it."""
+        return self.seal_file or _config_home() / "everyhop" / "seals" / f"{instance}.key"
+
     async def keys(self, instance: str) -> Keys:
         """The private keys, unsealed."""
-        fallback = _config_home() / "everyhop" / "seals" / f"{instance}.key"
-        source = SealSource(self.seal_file or fallback, environment=dict(os.environ))
+        source = SealSource(self.seal_path(instance), environment=dict(os.environ))
         return await FileKeys.open(self.data / "keys", source)
 
     def runner(self, instance: str) -> Runner:
@@ -156,6 +166,8 @@ async def run(
     ``beside`` is called once the mesh begins, with a handle to it. Raises ``already-running``, ``topology-invalid``
     and whatever else keeps it from beginning; a data directory that is in use is not touched.
     """
+    from everyhop.app.watching import Showing, watch  # a web server and all probes: only `up` waits for them
+
     workspace.prepare()
     with workspace.lock:
         async with workspace.store() as store:
@@ -183,17 +195,20 @@ async def run(
                 instance=instance,
             )
             mesh = Mesh(outside, workspace.settings)
+            watching = watch(mesh, outside, workspace.settings, Path(file_dir))
+            dashboard = Showing(mesh, outside, watching.meter)
             door = XdsServer(mesh.deployment, may_serve=mesh.may_serve, log_path=plane.log_path)
             stop = asyncio.Event()
             _stop_on_signals(stop)
             await door.start(xds_socket)
             companion = beside(Running(mesh, store, stop)) if beside else None
             try:
-                await mesh.run(stop)
+                await mesh.run(stop, [*watching.watches, dashboard.watch])
             finally:
                 if companion is not None:
                     companion.cancel()  # it is done, or it waits for what will not come any more
                     await asyncio.gather(companion, return_exceptions=True)
+                await dashboard.stop()
                 await door.stop()
 
 
@@ -303,3 +318,25 @@ def _key_in_memory(algorithm: KeyAlgorithm) -> tuple[bytes, bytes]:
 def now() -> datetime:
     """The present moment, for commands."""
     return SystemClock().now()
+
+
+# --- endpoints that everyhop may know nothing of ------------------------------------------------------------------
+
+
+async def endpoint_reports(
+    entries: Sequence[Entry], order: Order, *, roots: bytes | None = None
+) -> AsyncGenerator[EndpointReport]:
+    """Look at endpoints from outside and judge them; reports come as they are ready. Needs no data directory.
+
+    ``roots`` (PEM) are trusted beside those of this machine. With ``order.enforcement`` a stranger's certificate is
+    tried, too, beside the credentials of the order.
+    """
+    clock, random = SystemClock(), SystemRandom()
+    trusted = stores(own=roots)
+    if order.enforcement:
+        unknown = {Entrance.FOREIGN_AUTHORITY.value: stranger(clock.now(), random)}
+        order = replace(order, credentials={**unknown, **order.credentials})
+    scanner = Scanner(EndpointLooks(clock, roots=trusted, source=PROBE_SOURCE), clock, trusted)
+    async with contextlib.aclosing(scanner.fleet(entries, order)) as reports:
+        async for report in reports:
+            yield report

@@ -1,0 +1,236 @@
+"""Commands for endpoints that everyhop may know nothing of: look at them, and show what they are held to.
+
+Rules: they need no authority, no topology and no data directory. Every file that is named is read before anything is
+contacted, and every fault in them is told at once. Results go to standard output, progress to standard error and only
+to a terminal. Exit statuses: 0 all well, 1 a violation, 2 could not tell (or wrong usage), so that a script can trust
+a zero.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from everyhop import __version__
+from everyhop.app import endpoint_reports, now
+from everyhop.cli.context import console, plain
+from everyhop.cli.scan_text import print_profile, print_profiles, print_scan
+from everyhop.core.endpoint.fleet import Entry, read_fleet
+from everyhop.core.endpoint.target import Target
+from everyhop.core.guidelines.guideline import Guideline
+from everyhop.core.guidelines.reading import read_guideline
+from everyhop.core.guidelines.registry import DEFAULT, GUIDELINES, find
+from everyhop.core.report.difference import compare
+from everyhop.core.report.document import Endpoint, ScanDocument, document, endpoint, read, render
+from everyhop.core.report.endpoint import EndpointReport
+from everyhop.core.report.junit import junit
+from everyhop.core.report.sarif import sarif
+from everyhop.core.verdict import Verdict
+from everyhop.errors import EveryhopError
+from everyhop.services.scan import Mode, Order
+
+_EXIT = {Verdict.PASS: 0, Verdict.NOT_APPLICABLE: 0, Verdict.FAIL: 1, Verdict.UNKNOWN: 2}
+_LARGEST = 256 << 20
+"""Bytes of a file that is read."""
+_FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Wishes:
+    """The command line of one scan."""
+
+    targets: tuple[str, ...]
+    fleet: Path | None
+    profile: str
+    name: str
+    ca_file: Path | None
+    diff: Path | None
+
+
+@click.command()
+@click.argument("targets", nargs=-1, metavar="[HOST[:PORT]]...")
+@click.option(
+    "--file", "fleet", type=_FILE, help="A fleet: one endpoint a line, with owner=, service=, name=, profile=."
+)
+@click.option("--profile", default=DEFAULT, show_default=True, help="A guideline (`everyhop profiles`), or its file.")
+@click.option(
+    "--mode",
+    type=click.Choice([mode.value for mode in Mode]),
+    default=Mode.VERIFY.value,
+    show_default=True,
+    help="verify: is what must be refused refused? enumerate: everything that is accepted.",
+)
+@click.option("--mtls", is_flag=True, help="Prove that nobody gets in without a right client certificate.")
+@click.option("--name", default="", help="The name to ask for and to verify, if it is not the host.")
+@click.option("--ca-file", type=_FILE, help="Roots (PEM) to trust beside those of this machine.")
+@click.option("--json", "as_json", is_flag=True, help="Answer in JSON (`everyhop schema scan`).")
+@click.option("--sarif", "sarif_file", type=_FILE, help="Write SARIF 2.1.0 to this file, too.")
+@click.option("--junit", "junit_file", type=_FILE, help="Write JUnit XML to this file, too.")
+@click.option("--save", type=_FILE, help="Write the JSON document to this file, too: for --diff next time.")
+@click.option("--diff", type=_FILE, help="Compare with a document that was saved before.")
+@click.option("--concurrency", type=click.IntRange(1, 1024), default=32, show_default=True, help="Endpoints at once.")
+@click.option("--timeout", type=click.FloatRange(0.1, 120), default=5.0, show_default=True, help="Seconds a question.")
+def scan(
+    mode: str,
+    mtls: bool,
+    as_json: bool,
+    sarif_file: Path | None,
+    junit_file: Path | None,
+    save: Path | None,
+    concurrency: int,
+    timeout: float,
+    **wishes: Any,
+) -> None:
+    """Look at endpoints from outside: what they accept, what they provably refuse, and what should be mended.
+
+    Needs nothing but a network: no authority, no topology. HOST may be a name, an address, host:port or a URL such as
+    postgres://db.internal; a protocol's own way to TLS (STARTTLS and its like) is found by the port or the scheme.
+
+    Exits with 0 if all is well, 1 if something must be mended, 2 if it could not be told. A finding of low severity is
+    advice and changes nothing.
+    """
+    wished = _Wishes(**wishes)
+    entries, order = _prepare(wished)
+    order = replace(order, mode=Mode(mode), enforcement=mtls, at_once=concurrency, timeout=timeout)
+    roots = _bytes(wished.ca_file) if wished.ca_file else None
+    earlier = read(_text(wished.diff), file=str(wished.diff)) if wished.diff else None
+    if roots is not None and b"-----BEGIN CERTIFICATE-----" not in roots:
+        raise click.UsageError(f"expected PEM certificates in {wished.ca_file}, got none")
+
+    began = now()
+    found = asyncio.run(_scanned(endpoint_reports(entries, order, roots=roots), len(entries), quiet=as_json))
+    result = _document(found, began, earlier)
+    for path, text in (
+        (save, lambda: render(result)),
+        (sarif_file, lambda: _json(sarif(result))),
+        (junit_file, lambda: junit(result)),
+    ):
+        if path:
+            _write(path, text())
+    if as_json:
+        click.echo(render(result), nl=False)
+    else:
+        print_scan(console(), result)
+    sys.exit(_EXIT[result.verdict])
+
+
+@click.command()
+@click.argument("name", required=False)
+@click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
+def profiles(name: str | None, as_json: bool) -> None:
+    """List the guidelines that endpoints can be held to, or show one: NAME, NAME@VERSION or a file of your own."""
+    if name is None:
+        known = [one for versions in GUIDELINES.values() for one in versions]
+        if as_json:
+            click.echo(_json([plain(one) for one in known]), nl=False)
+        else:
+            print_profiles(console(), known)
+        return
+    guideline = _guideline(name)
+    if as_json:
+        click.echo(_json(plain(guideline)), nl=False)
+    else:
+        print_profile(console(), guideline)
+
+
+# --- before anything is contacted ---------------------------------------------------------------------------------
+
+
+def _prepare(wished: _Wishes) -> tuple[Sequence[Entry], Order]:
+    """Everything that was asked for, read and checked."""
+    entries = [*_named(wished), *(read_fleet(_text(wished.fleet), file=str(wished.fleet)) if wished.fleet else ())]
+    if not entries:
+        raise click.UsageError("expected at least one HOST[:PORT], or a fleet with --file")
+    names = dict.fromkeys(entry.profile for entry in entries if entry.profile)
+    order = Order(guideline=_guideline(wished.profile), guidelines={name: _guideline(name) for name in names})
+    return entries, order
+
+
+def _named(wished: _Wishes) -> list[Entry]:
+    """The endpoints of the command line."""
+    entries: list[Entry] = []
+    for text in wished.targets:
+        try:
+            target = Target.parse(text)
+        except ValueError as error:
+            hint = "for example shop.example.org, db.internal:5432 or postgres://db.internal"
+            raise EveryhopError("target-invalid", str(error), hint=hint) from error
+        entries.append(Entry(replace(target, server_name=wished.name or target.server_name)))
+    return entries
+
+
+def _guideline(name: str) -> Guideline:
+    """A known guideline, or one in a file: whatever ends like one, or has a slash in it."""
+    path = Path(name)
+    if path.suffix in (".yaml", ".yml", ".json") or "/" in name:
+        return read_guideline(_text(path), file=name)
+    return find(name)
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            content = file.read(_LARGEST + 1)
+    except OSError as error:
+        raise click.UsageError(f"expected a readable file at {path}, got: {(error.strerror or '').lower()}") from error
+    if len(content) > _LARGEST:
+        raise click.UsageError(f"expected at most {_LARGEST} bytes in {path}, got more")
+    return content
+
+
+def _text(path: Path) -> str:
+    try:
+        return _bytes(path).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise click.UsageError(f"expected UTF-8 text in {path}, got something else in byte {error.start}") from error
+
+
+# --- while and after ----------------------------------------------------------------------------------------------
+
+
+async def _scanned(reports: AsyncGenerator[EndpointReport], total: int, *, quiet: bool) -> list[Endpoint]:
+    """Every report in its published form, with a progress bar for fleets on a terminal."""
+    found: list[Endpoint] = []
+    out = Console(stderr=True)
+    columns = (
+        TextColumn("scanning"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[last]}"),
+    )
+    with Progress(*columns, console=out, transient=True, disable=quiet or total < 2 or not out.is_terminal) as bar:
+        task = bar.add_task("scanning", total=total, last="")
+        async with aclosing(reports):
+            async for report in reports:
+                found.append(endpoint(report))
+                bar.update(task, advance=1, last=found[-1].subject)
+    return found
+
+
+def _document(found: Sequence[Endpoint], began: datetime, earlier: ScanDocument | None) -> ScanDocument:
+    result = document(found, tool=f"everyhop {__version__}", at=began)
+    return replace(result, difference=compare(earlier, result)) if earlier else result
+
+
+def _json(value: object) -> str:
+    import json
+
+    return json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n"
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise click.UsageError(f"expected to write {path}, could not: {(error.strerror or '').lower()}") from error

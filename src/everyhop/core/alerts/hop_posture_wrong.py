@@ -1,0 +1,34 @@
+"""HopPostureWrong: a hop was seen, and it is not protected as the topology asks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+from everyhop.core.alerts.alert import Alert, Trouble
+from everyhop.core.alerts.promql import HOP_OWNER
+from everyhop.core.alerts.snapshot import Snapshot
+from everyhop.core.alerts.state import Route
+from everyhop.core.finding import Severity
+from everyhop.core.hop import Posture
+
+
+def _condition(snapshot: Snapshot) -> Iterator[Trouble]:
+    for hop in snapshot.hops:
+        if hop.seen not in (Posture.UNKNOWN, hop.wanted):
+            yield Trouble(hop.hop, hop.owner, f"should be {hop.wanted}, and is {hop.seen}")
+
+
+HOP_POSTURE_WRONG = Alert(
+    name="HopPostureWrong",
+    sli="M3",
+    severity=Severity.CRITICAL,
+    route=Route.PAGE,
+    hold=timedelta(minutes=1),
+    meaning="a hop is not protected as the topology asks",
+    condition=_condition,
+    expr='(max by (hop) (everyhop_hop_posture{seen!="unknown"} == 1) and on (hop) (everyhop_hop_ok == 0))'
+    f" {HOP_OWNER}",
+    subject_label="hop",
+    summary="{{ $labels.hop }}: not protected as the topology asks",
+)

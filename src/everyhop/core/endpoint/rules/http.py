@@ -1,0 +1,199 @@
+"""Rules about HTTP over TLS: that browsers come back over TLS, and that nothing leaks beside it.
+
+Rules: only answers to real requests are judged. An address has no HSTS (RFC 6797, 8.1.1), and a site that does not ask
+to be preloaded owes the preload list nothing.
+"""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from everyhop.core.endpoint.facts import Encryption, HttpFacts
+from everyhop.core.endpoint.rules.base import Case, Outcome, Rule, failed, not_applicable, passed, unknown
+from everyhop.core.endpoint.strict_transport import PRELOAD_SECONDS, StrictTransport, read_header
+from everyhop.core.finding import Severity
+
+REDIRECTS = (301, 302, 303, 307, 308)
+_BEFORE_SERVICE = (400, 495, 496, 497)
+"""Refused for the connection's sake: no client certificate, or not a request at all (nginx says 495 to 497)."""
+_SHOWN = 5
+"""Names shown of a longer list."""
+
+
+def _answered(case: Case) -> HttpFacts | Outcome | None:
+    """The HTTP facts if there was an answer over TLS; else what every rule says without one."""
+    seen = case.facts.http
+    if seen is None:
+        return None
+    if case.facts.plain and case.facts.plain.encryption is Encryption.PLAINTEXT:
+        return not_applicable("there is no TLS here")
+    if not seen.status:
+        return unknown(f"expected an answer to GET over TLS, got {seen.fault or 'none'}")
+    return seen
+
+
+def _header(case: Case) -> tuple[HttpFacts, StrictTransport] | Outcome | None:
+    """The HSTS header as a browser reads it, or what a rule about its content says without one."""
+    seen = _answered(case)
+    if not isinstance(seen, HttpFacts):
+        return seen
+    if idle := _needs_no_header(case, seen):
+        return idle
+    try:
+        return seen, read_header(seen.strict_transport_security or "")
+    except ValueError:
+        return not_applicable("there is no HSTS header that browsers would keep")
+
+
+def _needs_no_header(case: Case, seen: HttpFacts) -> Outcome | None:
+    if not case.facts.target.name:
+        return not_applicable("browsers keep HSTS for names only, and this is an address")
+    if case.guideline.hsts_seconds_min is None:
+        return not_applicable("the guideline asks for no HSTS")
+    if seen.status in _BEFORE_SERVICE and seen.strict_transport_security is None:
+        return not_applicable(f"the request was refused before anything was served (HTTP {seen.status})")
+    return None
+
+
+def _hsts_missing(case: Case) -> Outcome | None:
+    seen = _answered(case)
+    if not isinstance(seen, HttpFacts):
+        return seen
+    if idle := _needs_no_header(case, seen):
+        return idle
+    if seen.strict_transport_security is None:
+        return failed("expected a Strict-Transport-Security header, got none", f"HTTP {seen.status}, no header")
+    try:
+        found = read_header(seen.strict_transport_security)
+    except ValueError as error:
+        return failed(f"expected an HSTS header that browsers keep: {error}", seen.strict_transport_security)
+    if not found.seconds:
+        return failed("expected HSTS, got max-age=0, which makes browsers forget it", seen.strict_transport_security)
+    return passed("browsers will come back over TLS only", seen.strict_transport_security)
+
+
+def _hsts_short(case: Case) -> Outcome | None:
+    read = _header(case)
+    if not isinstance(read, tuple):
+        return read
+    seen, found = read
+    least = case.guideline.hsts_seconds_min or 0
+    if not found.seconds:
+        return not_applicable("there is no HSTS header that browsers would keep")
+    evidence = seen.strict_transport_security or ""
+    if found.seconds < least:
+        return failed(f"expected HSTS for at least {least} seconds, got {found.seconds}", evidence)
+    return passed(f"browsers keep HSTS for {found.seconds} seconds, at least {least} are asked for", evidence)
+
+
+def _hsts_preload(case: Case) -> Outcome | None:
+    read = _header(case)
+    if not isinstance(read, tuple):
+        return read
+    seen, found = read
+    if not found.preload:
+        return not_applicable("the site does not ask to be preloaded")
+    faults = [
+        text
+        for wrong, text in (
+            (found.seconds < PRELOAD_SECONDS, f"max-age={found.seconds} instead of at least {PRELOAD_SECONDS}"),
+            (not found.include_subdomains, "no includeSubDomains"),
+        )
+        if wrong
+    ]
+    evidence = seen.strict_transport_security or ""
+    if faults:
+        return failed(f"expected what the preload list asks for, got {' and '.join(faults)}", evidence)
+    return passed("the header is as the preload list asks", evidence)
+
+
+def _redirect(case: Case) -> Outcome | None:
+    seen = case.facts.http
+    if seen is None or seen.plain_port in (None, case.facts.target.port):  # that one, another rule judges
+        return None
+    if not seen.plain_status:
+        return passed(f"nothing answers HTTP on port {seen.plain_port}", "no answer")
+    evidence = f"HTTP {seen.plain_status}" + (f" to {seen.plain_location}" if seen.plain_location else "")
+    if sends_to_tls(seen):
+        return passed(f"port {seen.plain_port} sends its visitors to https", evidence)
+    if 400 <= seen.plain_status < 500:
+        return passed(f"port {seen.plain_port} refuses to serve over plaintext", evidence)
+    return failed(f"expected port {seen.plain_port} to send its visitors to https, it does not", evidence)
+
+
+def sends_to_tls(seen: HttpFacts) -> bool:
+    """True if the plaintext port does nothing but send its visitors to https."""
+    return seen.plain_status in REDIRECTS and urlsplit(seen.plain_location).scheme.lower() == "https"
+
+
+def _cookies(case: Case) -> Outcome | None:
+    seen = _answered(case)
+    if not isinstance(seen, HttpFacts):
+        return seen
+    if not seen.cookies:
+        return not_applicable("no cookie was set")
+    bare = [cookie.name for cookie in seen.cookies if not cookie.secure]
+    if bare:
+        return failed(f"expected every cookie to be Secure, got {_some(bare)} without", f"Set-Cookie: {_some(bare)}")
+    return passed("every cookie is Secure", f"Set-Cookie: {_some([cookie.name for cookie in seen.cookies])}")
+
+
+def _mixed(case: Case) -> Outcome | None:
+    seen = _answered(case)
+    if not isinstance(seen, HttpFacts):
+        return seen
+    if seen.insecure_references:
+        found = list(seen.insecure_references)
+        return failed("expected a page that fetches everything by https, got references to http", _some(found))
+    return passed("the page fetches nothing by plain http", f"HTTP {seen.status}")
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
+
+
+RULES = (
+    Rule(
+        "hsts-missing",
+        Severity.MEDIUM,
+        "RFC 6797, 6.1 and 8.1",
+        "without HSTS the first request of every visit may go out in plaintext, and can be kept there",
+        _hsts_missing,
+    ),
+    Rule(
+        "hsts-short",
+        Severity.MEDIUM,
+        "RFC 6797, 6.1.1",
+        "a short HSTS time has run out when a visitor comes back",
+        _hsts_short,
+    ),
+    Rule(
+        "hsts-preload",
+        Severity.MEDIUM,
+        "hstspreload.org, submission requirements",
+        "a header that asks to be preloaded and does not keep the list's rules is refused or removed there",
+        _hsts_preload,
+    ),
+    Rule(
+        "http-no-redirect",
+        Severity.MEDIUM,
+        "RFC 6797, 7.2",
+        "a plaintext port that serves pages keeps visitors on it who could be encrypted",
+        _redirect,
+    ),
+    Rule(
+        "cookie-not-secure",
+        Severity.MEDIUM,
+        "RFC 6265, 4.1.2.5",
+        "a cookie without Secure is sent over plaintext too, where anybody on the path can take it",
+        _cookies,
+    ),
+    Rule(
+        "mixed-content",
+        Severity.MEDIUM,
+        "W3C Mixed Content, 2",
+        "what a page fetches by http can be read and changed by anybody on the path",
+        _mixed,
+    ),
+)

@@ -1,0 +1,69 @@
+"""Rules about plaintext: what a port does with somebody who comes without TLS.
+
+Rules: a port that takes plaintext is a plaintext port, whatever else it offers: an attacker on the path removes the
+offer (STARTTLS stripping) and both ends carry on. Only a refusal counts as encrypted, and the refusal is the proof.
+"""
+
+from __future__ import annotations
+
+from everyhop.core.endpoint.facts import Encryption, PlainFacts
+from everyhop.core.endpoint.rules.base import Case, Outcome, Rule, failed, not_applicable, passed, unknown
+from everyhop.core.endpoint.rules.http import sends_to_tls
+from everyhop.core.finding import Severity
+
+_UNTOLD = {
+    Encryption.SILENT: "expected to hear whether plaintext is refused, got no answer to anything that was tried",
+    Encryption.CLOSED: "expected a port that somebody listens on, got a closed one",
+    Encryption.UNKNOWN: "expected to learn what the port does with plaintext, and could not",
+}
+
+
+def _plaintext(case: Case) -> Outcome | None:
+    seen = case.facts.plain
+    if seen is None:
+        return None
+    if seen.encryption in _UNTOLD:
+        return unknown(_UNTOLD[seen.encryption], seen.evidence)
+    if seen.encryption is Encryption.PLAINTEXT and case.facts.http and sends_to_tls(case.facts.http):
+        return passed("nothing is served here but the way to https", seen.evidence)
+    if seen.encryption is Encryption.PLAINTEXT:
+        return failed(f"expected TLS, got {_wire(seen)} in plaintext: anybody on the path reads it", seen.evidence)
+    if seen.encryption is Encryption.UPGRADE_OFFERED:
+        return not_applicable("TLS is offered here; another rule asks whether it is required")
+    if seen.encryption is Encryption.OWN:
+        return not_applicable(f"{_wire(seen)} encrypts by itself", seen.evidence)
+    return passed("plaintext is not served", seen.evidence)
+
+
+def _optional(case: Case) -> Outcome | None:
+    seen = case.facts.plain
+    if seen is None:
+        return None
+    if seen.encryption is Encryption.UPGRADE_OFFERED:
+        statement = f"expected {_wire(seen)} to refuse plaintext, got TLS as an offer that an attacker can take away"
+        return failed(statement, seen.evidence)
+    if seen.encryption is Encryption.UPGRADE_REQUIRED:
+        return passed(f"{_wire(seen)} goes on after the upgrade to TLS only", seen.evidence)
+    return not_applicable("no upgrade from plaintext to TLS was seen here")
+
+
+def _wire(seen: PlainFacts) -> str:
+    return seen.wire.value if seen.wire else "something"
+
+
+RULES = (
+    Rule(
+        "plaintext-served",
+        Severity.CRITICAL,
+        "RFC 7258, 2; RFC 9325, 3.2",
+        "what is sent in plaintext can be read and changed by anybody on the path",
+        _plaintext,
+    ),
+    Rule(
+        "tls-optional",
+        Severity.HIGH,
+        "RFC 8314, 3; RFC 9325, 3.2",
+        "TLS that is merely offered can be stripped on the way, so it counts as plaintext until plaintext is refused",
+        _optional,
+    ),
+)

@@ -1,0 +1,28 @@
+"""Mozilla modern 6.0: for services whose clients all speak TLS 1.3."""
+
+from __future__ import annotations
+
+from datetime import date
+
+from everyhop.core.guidelines.guideline import Guideline
+from everyhop.core.guidelines.numbers import TLS13_AES_AND_CHACHA, groups
+from everyhop.core.tls.versions import TLS13
+
+MOZILLA_MODERN_6_0 = Guideline(
+    name="mozilla-modern",
+    version="6.0",
+    published=date(2026, 4, 6),
+    source="mozilla/ssl-config-generator, src/static/guidelines/6.0.json",
+    versions=(TLS13,),
+    suites_tls13=TLS13_AES_AND_CHACHA,
+    suites_tls12=(),
+    groups=groups("X25519MLKEM768 x25519 secp256r1 secp384r1"),
+    preferred_groups=groups("X25519MLKEM768"),
+    required_versions=(TLS13,),
+    certificate_keys=("ecdsa-p256", "ecdsa-p384"),
+    certificate_days_max=90,
+    certificate_days_recommended=90,
+    hsts_seconds_min=63_072_000,
+    server_order=False,
+    notes="for services whose clients all speak TLS 1.3",
+)

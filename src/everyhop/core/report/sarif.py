@@ -1,0 +1,121 @@
+"""Findings as SARIF 2.1.0, for code-scanning pages and the tools that read it.
+
+Rules: all four verdicts are kept: ``kind`` is pass, fail, open (could not be told) or notApplicable (SARIF 2.1.0,
+3.27.9), and only failures have a level. A result stands at the line of the fleet file that names its endpoint, so that
+reviewers see it where they can change it; an endpoint from the command line has its own address as place. A failure
+under a running exception is shown as suppressed, with its reason (3.35).
+"""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from typing import Any
+from urllib.parse import quote
+
+from everyhop.core.endpoint.remedies import REMEDIES
+from everyhop.core.endpoint.rules import RULES
+from everyhop.core.finding import Severity
+from everyhop.core.report.document import Endpoint, Result, ScanDocument
+from everyhop.core.verdict import Verdict
+
+SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
+
+_KINDS = {
+    Verdict.PASS: "pass",
+    Verdict.FAIL: "fail",
+    Verdict.UNKNOWN: "open",
+    Verdict.NOT_APPLICABLE: "notApplicable",
+}
+_LEVELS = {
+    Severity.CRITICAL: "error",
+    Severity.HIGH: "error",
+    Severity.MEDIUM: "warning",
+    Severity.LOW: "note",
+    Severity.INFO: "note",
+}
+_SCORES = {
+    Severity.CRITICAL: "9.5",
+    Severity.HIGH: "8.0",
+    Severity.MEDIUM: "5.5",
+    Severity.LOW: "2.0",
+    Severity.INFO: "0.0",
+}
+"""Code-scanning pages sort by this number; the bands are those of CVSS."""
+
+
+def sarif(document: ScanDocument) -> dict[str, Any]:
+    """The SARIF log with one run."""
+    name, _, version = document.tool.partition(" ")
+    known = {result.rule for endpoint in document.endpoints for result in endpoint.findings}
+    rules = [code for code in RULES if code in known]
+    return {
+        "$schema": SCHEMA,
+        "version": "2.1.0",
+        "runs": [
+            {
+                "tool": {"driver": {"name": name, "version": version, "rules": [_rule(code) for code in rules]}},
+                "columnKind": "unicodeCodePoints",
+                "invocations": [{"executionSuccessful": True, "startTimeUtc": _time(document)}],
+                "results": [
+                    _finding(endpoint, result, rules.index(result.rule))
+                    for endpoint in document.endpoints
+                    for result in endpoint.findings
+                ],
+            }
+        ],
+    }
+
+
+def _time(document: ScanDocument) -> str:
+    return document.at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _rule(code: str) -> dict[str, Any]:
+    rule = RULES[code]
+    sentence = rule.explanation[0].upper() + rule.explanation[1:] + "."
+    return {
+        "id": code,
+        "name": "".join(word.title() for word in code.split("-")),
+        "shortDescription": {"text": sentence},
+        "fullDescription": {"text": f"{sentence} Source: {rule.citation}."},
+        "help": {"text": f"What to do: {REMEDIES[code]}. See {rule.runbook} in the documentation."},
+        "defaultConfiguration": {"level": _LEVELS[rule.severity]},
+        "properties": {"security-severity": _SCORES[rule.severity], "tags": ["security", "tls"]},
+    }
+
+
+def _finding(endpoint: Endpoint, result: Result, index: int) -> dict[str, Any]:
+    failed = result.verdict is Verdict.FAIL
+    text = f"{endpoint.subject}: {result.statement}" + (f" ({result.evidence})" if result.evidence else "")
+    found: dict[str, Any] = {
+        "ruleId": result.rule,
+        "ruleIndex": index,
+        "kind": _KINDS[result.verdict],
+        "level": _LEVELS[result.severity] if failed else "none",
+        "message": {"text": text},
+        "locations": [_location(endpoint)],
+        "partialFingerprints": {"everyhop/1": fingerprint(endpoint.subject, endpoint.name, result.rule)},
+        "properties": {"guideline": endpoint.guideline, "owner": endpoint.owner, "citation": result.citation},
+    }
+    if failed and result.excused:
+        found["suppressions"] = [{"kind": "external", "status": "accepted", "justification": result.excused}]
+    return found
+
+
+def _location(endpoint: Endpoint) -> dict[str, Any]:
+    place: dict[str, Any] = {"artifactLocation": {"uri": _uri(endpoint)}}
+    if endpoint.file and endpoint.line:
+        place["region"] = {"startLine": endpoint.line}
+    return {
+        "physicalLocation": place,
+        "logicalLocations": [{"fullyQualifiedName": endpoint.subject, "kind": "resource"}],
+    }
+
+
+def _uri(endpoint: Endpoint) -> str:
+    return quote(endpoint.file) if endpoint.file else f"tls://{endpoint.subject}"
+
+
+def fingerprint(subject: str, name: str, rule: str) -> str:
+    """The same for the same trouble, whatever its words are today."""
+    return sha256("\n".join((subject, name, rule)).encode()).hexdigest()[:32]

@@ -1,0 +1,42 @@
+"""SMTP by aiosmtpd, in a thread of the test: STARTTLS absent, offered or required, before or instead of a login."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Generator
+from contextlib import contextmanager
+
+from aiosmtpd.controller import Controller
+from aiosmtpd.handlers import Sink
+from aiosmtpd.smtp import SMTP, AuthResult
+from tests.servers.certificates import certificates
+from tests.stories.ports import free_port
+
+
+def _nobody(*_: object) -> AuthResult:
+    return AuthResult(success=False)
+
+
+@contextmanager
+def smtp(*, tls: bool, required: bool = False, login: bool = False, login_needs_tls: bool = True) -> Generator[int]:
+    """Its port. ``login``: MAIL needs one, as on a submission port."""
+    context: ssl.SSLContext | None = certificates().rsa.server_context() if tls else None
+
+    class Server(Controller):
+        def factory(self) -> SMTP:
+            return SMTP(
+                self.handler,
+                tls_context=context,
+                require_starttls=required,
+                auth_required=login,
+                auth_require_tls=login_needs_tls,
+                authenticator=_nobody if login else None,
+                hostname="mail.test",
+            )
+
+    server = Server(Sink(), hostname="127.0.0.1", port=free_port())
+    server.start()
+    try:
+        yield server.port
+    finally:
+        server.stop()

@@ -127,8 +127,10 @@ def commands(command: click.Command | None = None, path: str = "everyhop") -> It
     command = command or main
     yield path
     if isinstance(command, click.Group):
-        for name, child in command.commands.items():
-            if not child.hidden:
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            child = command.get_command(context, name)
+            if child is not None and not child.hidden:
                 yield from commands(child, f"{path} {name}")
 
 

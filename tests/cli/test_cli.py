@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
@@ -49,8 +50,10 @@ def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shell:
 
 def commands() -> Sequence[Sequence[str]]:
     found: list[list[str]] = [[]]
-    for name, command in main.commands.items():
+    context = click.Context(main)
+    for name in main.list_commands(context):
         found.append([name])
+        command = main.get_command(context, name)
         found += [[name, below] for below in getattr(command, "commands", {})]
     return found
 

@@ -85,7 +85,9 @@ def test_all_handshakes_fail() -> None:
 
 def test_postures() -> None:
     assert firing(hops=(hop(seen=Posture.UNKNOWN),)) == {"HopNotSeen": ["web -> api"]}
-    assert firing(hops=(hop(seen=Posture.TLS),)) == {"HopPostureWrong": ["web -> api"]}
+    assert firing(hops=(hop(seen=Posture.TLS, ok=False),)) == {"HopPostureWrong": ["web -> api"]}
+    ended = hop(wanted=Posture.EXEMPT, seen=Posture.EXEMPT, ok=False, note="the exemption ended on 2026-02-28")
+    assert firing(hops=(ended,)) == {"HopPostureWrong": ["web -> api"]}
     assert firing(hops=(hop(wanted=Posture.EXEMPT, seen=Posture.EXEMPT),)) == {}
 
 

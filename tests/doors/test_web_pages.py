@@ -28,9 +28,10 @@ from everyhop.services.apply import apply
 from everyhop.services.flows import FLOWS, LISTENERS
 from everyhop.services.inspect import FINDINGS
 from everyhop.services.measure import SLIS
-from everyhop.services.observe import HOPS_SEEN, REFUSALS_SEEN
+from everyhop.services.observe import HOPS_SEEN
 from everyhop.services.operate import BEATS
 from everyhop.services.records import AUTHORITIES, ROTATIONS, SLOTS, Records
+from everyhop.services.refusals import REFUSALS_SEEN
 from everyhop.services.supervise import PROCESSES
 
 PATHS = (*(path for path, _ in PAGES), "/hops/api/checkout", "/hops/web/cart", "/findings?verdict=all")

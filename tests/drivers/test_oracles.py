@@ -13,7 +13,6 @@ from collections.abc import Generator
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
-from xml.etree import ElementTree as ET
 
 import pytest
 from tests.servers import need
@@ -23,12 +22,13 @@ from tests.servers.envoy import envoy
 from tests.servers.haproxy import haproxy
 from tests.servers.nginx import BOTH, EC, RSA, WIDE_OPEN, nginx
 from tests.servers.openssl import s_server
+from tests.servers.sslscan import by_sslscan
 
 from everyhop.core.endpoint.facts import Answer, Reply, TlsFacts
 from everyhop.core.endpoint.target import Target
 from everyhop.core.guidelines.registry import find
 from everyhop.core.tls.groups import group_name
-from everyhop.core.tls.versions import TLS12, TLS13, version_code
+from everyhop.core.tls.versions import TLS12, TLS13
 from everyhop.drivers.probes.enumerate import enumerate_tls
 from everyhop.drivers.probes.hello.ask import Interview
 from everyhop.drivers.probes.manners import Limits, Manners
@@ -135,25 +135,6 @@ def verified(port: int, guideline: str) -> dict[str, Answer]:
     assert facts.hellos <= MOST_HELLOS
     assert not facts.fault
     return {one.question: one.answer for one in facts.asked}
-
-
-def by_sslscan(port: int, file: Path) -> dict[int, set[int]]:
-    """The suites of every version, as Debian's sslscan sees them."""
-    command = [
-        need("sslscan"),
-        f"--sni-name={NAME}",
-        f"--xml={file}",
-        "--no-fallback",
-        "--no-heartbleed",
-        f"127.0.0.1:{port}",
-    ]
-    subprocess.run(command, check=True, capture_output=True, timeout=60)
-    found: dict[int, set[int]] = {}
-    for cipher in ET.parse(file).getroot().iter("cipher"):
-        version = version_code(cipher.attrib["sslversion"])
-        assert version is not None, cipher.attrib
-        found.setdefault(version, set()).add(int(cipher.attrib["id"], 16) & 0xFFFF)
-    return found
 
 
 def told(ciphers: str, *more: str) -> set[int]:

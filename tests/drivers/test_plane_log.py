@@ -94,8 +94,10 @@ def test_counters_are_read_by_their_names() -> None:
     text = """{"stats": [{"name": "server.uptime", "value": 9}, {"name": "listener.inbound.ssl.handshake", "value": 5},
      {"name": "listener.inbound.ssl.fail_verify_san", "value": 2},
      {"name": "listener.inbound.ssl.fail_verify_no_cert", "value": 1},
-     {"name": "listener.inbound.ssl.curves.X25519MLKEM768", "value": 5}, {"name": "cluster.to-api.ssl.handshake", "value": 3},
-     {"name": "cluster.to-api.ssl.versions.TLSv1.3", "value": 3}, {"name": "cluster.to-api.upstream_cx_total", "value": 4},
+     {"name": "listener.inbound.ssl.curves.X25519MLKEM768", "value": 5},
+     {"name": "cluster.to-api.ssl.handshake", "value": 3},
+     {"name": "cluster.to-api.ssl.versions.TLSv1.3", "value": 3},
+     {"name": "cluster.to-api.upstream_cx_total", "value": 4},
      {"name": "listener.inbound.ssl.some_new_thing", "value": 5}, {"histograms": {}}]}"""
     found = counters.parse(text)
     assert found is not None

@@ -138,7 +138,9 @@ class FakeEndpointProber:
         )
         return EnforcementFacts(target, self._clock.now(), entries)
 
-    async def session(self, target: Target, *, timeout: float = 5.0) -> SessionFacts:
+    async def session(
+        self, target: Target, *, credential: ClientCredential | None = None, timeout: float = 5.0
+    ) -> SessionFacts:
         self._see("session", target)
         return SessionFacts(
             target,

@@ -37,9 +37,10 @@ from everyhop.services.apply import apply, planned, remember_addresses
 from everyhop.services.flows import DETECTOR_KEY, DETECTORS, FLOWS, LISTENERS, FlowDetector
 from everyhop.services.inspect import FINDINGS
 from everyhop.services.measure import SLIS
-from everyhop.services.observe import HOPS_SEEN, REFUSALS_SEEN, HopSeen, RefusalSeen
+from everyhop.services.observe import HOPS_SEEN, HopSeen
 from everyhop.services.operate import BEAT_KEY, BEATS, Beat
 from everyhop.services.records import AUTHORITIES, ROTATIONS, SLOTS, TRUST, TRUST_KEY
+from everyhop.services.refusals import REFUSALS_SEEN, RefusalSeen
 from everyhop.services.supervise import PROCESSES, ProcessState
 
 NOW = datetime(2026, 11, 22, 14, 32, 5, tzinfo=UTC)

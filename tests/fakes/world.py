@@ -101,6 +101,8 @@ class World:
                 set(disk.released),
                 dict(disk.journal),
                 list(disk.audit),
+                list(disk.observed),
+                list(disk.seals),
                 disk.revision,
             ),
             held=dict(self.held),

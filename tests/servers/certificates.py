@@ -1,13 +1,16 @@
-"""Certificates for test servers: one RSA and one EC leaf of one authority, in files."""
+"""Certificates for test servers: one RSA and one EC leaf of one authority, in files; good ones, of two months."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import cache
 from pathlib import Path
 
-from cryptography.hazmat.primitives.asymmetric import rsa
-from tests.fakes.pki import CA, Issued
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from tests.fakes.pki import CA, Issued, Key
+
+from everyhop.drivers.host.machine import SystemClock
 
 NAME = "probe.test"
 
@@ -35,8 +38,11 @@ class Certificates:
 @cache
 def certificates() -> Certificates:
     """Made once for a run of the tests."""
-    authority = CA("servers of tests")
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    return Certificates(
-        authority, authority.issue(NAME, ip="127.0.0.1", key=key), authority.issue(NAME, ip="127.0.0.1")
-    )
+    authority, now = CA("servers of tests"), SystemClock().now()
+
+    def issue(key: Key) -> Issued:
+        begin, end = now - timedelta(hours=1), now + timedelta(days=60)
+        return authority.issue(NAME, ip="127.0.0.1", key=key, not_before=begin, not_after=end)
+
+    strong = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    return Certificates(authority, issue(strong), issue(ec.generate_private_key(ec.SECP256R1())))

@@ -20,8 +20,9 @@ class Mosquitto:
 
 
 @contextmanager
-def mosquitto(home: Path, *, anonymous: bool = True) -> Generator[Mosquitto]:
-    """One broker on two ports; not ``anonymous``: it takes nobody without a password."""
+def mosquitto(home: Path, tls: str = "", *, anonymous: bool = True) -> Generator[Mosquitto]:
+    """One broker on two ports, with these lines for that with TLS; not ``anonymous``: it takes nobody without a
+    password."""
     binary = need("mosquitto")
     certificates().write(home)
     ports = Mosquitto(free_port(), free_port())
@@ -29,7 +30,7 @@ def mosquitto(home: Path, *, anonymous: bool = True) -> Generator[Mosquitto]:
     file.write_text(
         f"user root\npersistence false\nallow_anonymous {str(anonymous).lower()}\n"
         f"listener {ports.plain} 127.0.0.1\n"
-        f"listener {ports.tls} 127.0.0.1\ncertfile {home}/rsa.pem\nkeyfile {home}/rsa.key\n"
+        f"listener {ports.tls} 127.0.0.1\ncertfile {home}/rsa.pem\nkeyfile {home}/rsa.key\n{tls}\n"
     )
     with running([binary, "-c", str(file)], home, [ports.plain, ports.tls]):
         yield ports

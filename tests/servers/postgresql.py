@@ -10,7 +10,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -44,8 +44,8 @@ class Postgresql:
         return (self._home / "output.log").read_text(errors="replace")
 
     @contextmanager
-    def serving(self, hba: Sequence[str], *, tls: bool) -> Generator[int]:
-        """A server with these lines of pg_hba.conf; its port."""
+    def serving(self, hba: Sequence[str], *, tls: bool, more: Mapping[str, str] | None = None) -> Generator[int]:
+        """A server with these lines of pg_hba.conf and ``more`` settings; its port."""
         port = free_port()
         rules = self._home / "pg_hba.conf"
         rules.write_text("".join(f"{line}\n" for line in hba))
@@ -58,6 +58,7 @@ class Postgresql:
             "ssl_cert_file": self._home / "rsa.pem",
             "ssl_key_file": self._home / "rsa.key",
             "ssl_ca_file": self._home / "rsa.pem",
+            **(more or {}),
         }
         options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         command = [*self._as, str(self._programs / "postgres"), "-D", str(self._home / "data"), "-p", str(port)]

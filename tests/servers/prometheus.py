@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import time
+import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tests.servers import need
-from tests.servers.process import running
+from tests.servers.process import DEADLINE, running
 from tests.stories.ports import free_port
 
 
@@ -45,4 +47,15 @@ def prometheus(home: Path, configuration: str) -> Generator[Prometheus]:
         "--log.level=warn",
     ]
     with running(command, home, [port]):
+        until_ready(port)
         yield Prometheus(port)
+
+
+def until_ready(port: int) -> None:
+    """Wait until it answers queries: it listens before it does."""
+    deadline = time.monotonic() + DEADLINE
+    while True:
+        with suppress(urllib.error.URLError), urllib.request.urlopen(f"http://127.0.0.1:{port}/-/ready", timeout=5):
+            return
+        assert time.monotonic() < deadline, "Prometheus does not get ready"
+        time.sleep(0.05)

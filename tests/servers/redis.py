@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +21,8 @@ class Redis:
 
 
 @contextmanager
-def redis(home: Path, *, password: str = "") -> Generator[Redis]:
-    """One server on two ports; with ``password`` it takes nobody without."""
+def redis(home: Path, *, password: str = "", more: Mapping[str, str] | None = None) -> Generator[Redis]:
+    """One server on two ports, with ``more`` settings; with ``password`` it takes nobody without."""
     binary = need("redis-server")
     certificates().write(home)
     ports = Redis(free_port(), free_port(), home / "output.log")
@@ -38,6 +38,7 @@ def redis(home: Path, *, password: str = "") -> Generator[Redis]:
         "save": "",
         "appendonly": "no",
         "dir": home,
+        **(more or {}),
     }
     if password:
         options["requirepass"] = password

@@ -17,10 +17,19 @@ def _nobody(*_: object) -> AuthResult:
     return AuthResult(success=False)
 
 
+def _context() -> ssl.SSLContext:
+    """What it accepts does not depend on the OpenSSL of this Python."""
+    context = certificates().rsa.server_context()
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers("ECDHE+AESGCM:ECDHE+CHACHA20")
+    context.set_ecdh_curve("prime256v1")
+    return context
+
+
 @contextmanager
 def smtp(*, tls: bool, required: bool = False, login: bool = False, login_needs_tls: bool = True) -> Generator[int]:
     """Its port. ``login``: MAIL needs one, as on a submission port."""
-    context: ssl.SSLContext | None = certificates().rsa.server_context() if tls else None
+    context = _context() if tls else None
 
     class Server(Controller):
         def factory(self) -> SMTP:

@@ -34,7 +34,7 @@ notify:
   page: [oncall, mail]
   ticket: [mail]
 """
-WRONG = HopState("web -> db", "data", "high", Posture.MTLS, Posture.TLS, 0.9995)
+WRONG = HopState("web -> db", "data", "high", Posture.MTLS, Posture.TLS, 0.9995, ok=False)
 """A page, after a minute."""
 
 

@@ -13,7 +13,7 @@ from tests.fakes.world import TEXT, topology
 
 from everyhop.core.fault import TopologyFaults
 from everyhop.core.hop import Address
-from everyhop.services.apply import apply, planned, remember_addresses, remembered, wished
+from everyhop.services.apply import DASHBOARD, apply, planned, remember_addresses, remembered, wished
 
 OPEN = TEXT.replace(', mesh: "127.0.0.1:9001"', "").replace('{service: db, at: "127.0.0.1:7101"}', "db")
 
@@ -92,8 +92,8 @@ def test_an_address_is_chosen_once_and_for_ever() -> None:
     async def play() -> None:
         store = MemoryStore()
         first = await remember_addresses(store, topology(OPEN), Ports())
-        assert set(first) == {"mesh/web", "call/web/db"}
-        assert len(set(first.values())) == 2
+        assert set(first) == {"mesh/web", "call/web/db", DASHBOARD}
+        assert len(set(first.values())) == 3
         assert await remember_addresses(store, topology(OPEN), Ports(20000)) == first == await remembered(store)
         await remember_addresses(store, topology(TEXT), Ports(20000))
         assert await remember_addresses(store, topology(OPEN), Ports(20000)) == first, "it came back"
@@ -106,10 +106,10 @@ def test_another_band_is_for_addresses_that_are_not_chosen_yet() -> None:
         store, ports = MemoryStore(), Ports()
         half = TEXT.replace(', mesh: "127.0.0.1:9001"', "")
         first = await remember_addresses(store, topology(half), ports)
-        assert (set(first), ports.band) == ({"mesh/web"}, range(15400, 16400))
+        assert (set(first), ports.band) == ({"mesh/web", DASHBOARD}, range(15400, 16400))
         moved = OPEN + "policy: {mesh_ports: 21000-21009}\n"
         then = await remember_addresses(store, topology(moved), ports)
-        assert (set(then), ports.band) == ({"mesh/web", "call/web/db"}, range(21000, 21010))
+        assert (set(then), ports.band) == ({"mesh/web", "call/web/db", DASHBOARD}, range(21000, 21010))
         assert then["mesh/web"] == first["mesh/web"]
 
     asyncio.run(play())
@@ -120,7 +120,7 @@ def test_a_chosen_address_clashes_with_nothing_that_the_file_fixes() -> None:
         ports = Ports(8443)
         text = OPEN.replace("https: 127.0.0.1:8443", "https: 127.0.0.1:8443\n  http: 127.0.0.1:8444")
         found = await remember_addresses(MemoryStore(), topology(text), ports)
-        assert {address.port for address in found.values()} == {8445, 8446}
+        assert {address.port for address in found.values()} == {8445, 8446, 8447}
         assert {one.port for one in ports.taken} >= {7001, 7002, 8443, 8444, 9002, 8445}
 
     asyncio.run(play())

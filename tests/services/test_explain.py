@@ -13,7 +13,8 @@ from tests.fakes.world import TEXT
 from everyhop.errors import EveryhopError
 from everyhop.services.apply import apply
 from everyhop.services.explain import Explanation, explain
-from everyhop.services.observe import HOPS_SEEN, REFUSALS_SEEN, HopSeen, RefusalSeen
+from everyhop.services.observe import HOPS_SEEN, HopSeen
+from everyhop.services.refusals import REFUSALS_SEEN, RefusalSeen
 
 ME = "spiffe://shop.internal/test/"
 EXEMPT = "exceptions:\n  - {hop: web -> db, posture: exempt, reason: measured, owner: shop, until: 2027-01-01}\n"

@@ -18,7 +18,8 @@ from everyhop.core.chain import serial_text
 from everyhop.core.hop import Address
 from everyhop.core.lifecycle import CredentialState, Held, Slot
 from everyhop.ports import Connection, Event
-from everyhop.services.observe import HOPS_SEEN, PROBE_SOURCE, REFUSALS_SEEN, HopSeen, Observer, RefusalSeen
+from everyhop.services.observe import HOPS_SEEN, PROBE_SOURCE, HopSeen, Observer
+from everyhop.services.refusals import REFUSALS_SEEN, RefusalSeen
 
 PLAN = plan()
 ME = "spiffe://shop.internal/test/"

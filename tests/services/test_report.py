@@ -158,13 +158,11 @@ def test_a_pack_verifies_under_the_root_that_was_given_and_under_no_other() -> N
 
 def test_openssl_verifies_signature_and_certificate(tmp_path: Path) -> None:
     report = made().report
-    leaf, intermediate, root = EvidenceSigner.read(report.chain).chain
+    root = EvidenceSigner.read(report.chain).root
     for name, content in {
         "evidence.json": report.content,
         "evidence.json.sig": report.signature,
         "evidence.pem": report.chain.encode(),
-        "leaf.pem": leaf.public_bytes(Encoding.PEM),
-        "intermediate.pem": intermediate.public_bytes(Encoding.PEM),
         "root.pem": root.public_bytes(Encoding.PEM),
     }.items():
         (tmp_path / name).write_bytes(content)
@@ -176,8 +174,8 @@ def test_openssl_verifies_signature_and_certificate(tmp_path: Path) -> None:
     dgst = ("dgst", "-sha256", "-verify", "evidence.pub", "-signature", "evidence.json.sig", "evidence.json")
     assert openssl(*dgst).stdout == "Verified OK\n"
     at = str(int(report.pack.made_at.timestamp()))
-    chain = ("verify", "-attime", at, "-CAfile", "root.pem", "-untrusted", "intermediate.pem", "leaf.pem")
-    assert openssl(*chain).stdout == "leaf.pem: OK\n"
+    chain = ("verify", "-attime", at, "-CAfile", "root.pem", "-untrusted", "evidence.pem", "evidence.pem")
+    assert openssl(*chain).stdout == "evidence.pem: OK\n"
     (tmp_path / "evidence.json").write_bytes(report.content.replace(b"web", b"wab", 1))
     assert openssl(*dgst).returncode != 0
 
@@ -309,6 +307,13 @@ def test_no_byte_can_be_changed(data: st.DataObject) -> None:
     changed = bytearray(report.content)
     changed[place] ^= data.draw(st.integers(1, 255))
     assert verify(bytes(changed), report.signature, report.chain, [made().root]).faults
+
+
+def test_a_range_without_end_takes_no_time() -> None:
+    pack = made().report.pack
+    claimed = encode(replace(pack, record=replace(pack.record, last=10**18)))
+    faults = verify(claimed, b"", made().report.chain).faults
+    assert any("was left out" in fault.what for fault in faults)
 
 
 @given(st.binary(max_size=300), st.binary(max_size=90), st.text(max_size=200))

@@ -28,6 +28,7 @@ from tests.stories.ports import free_band, free_port
 
 import everyhop
 from everyhop import app
+from everyhop.app.running import end
 from everyhop.core.hop import Address
 from everyhop.core.literals import format_ports
 from everyhop.core.plan import Plan
@@ -266,7 +267,7 @@ class Everyhop:
             if self.alive:
                 self.stop()
             if self._running():
-                asyncio.run(app.end(self.workspace, patience=30))
+                asyncio.run(end(self.workspace, patience=30))
             assert not self._running(), f"these were left behind: {self._running()}"
         finally:
             if self.alive:

@@ -12,6 +12,7 @@ from pathlib import Path
 from cryptography import x509
 
 from everyhop import __version__
+from everyhop.app.runbooks import runbook
 from everyhop.core.layout import issuance_policy
 from everyhop.core.showing import Board
 from everyhop.core.telling import Receiver
@@ -137,8 +138,10 @@ class Showing:
         )
         names = issuance_policy(topology).dashboard
         access = Access(out.store, out.clock, out.random, readers)
-        about = About(__version__, names)
-        dashboard = Dashboard(out.store, out.data, out.clock, access, about, more=routes(self._meter, out.clock))
+        about = About(__version__, names, runbooks="/")
+        dashboard = Dashboard(
+            out.store, out.data, out.clock, access, about, more=routes(self._meter, out.clock), runbook=runbook
+        )
         server = WebServer(dashboard.asgi, out.clock, out.report)
         await server.start(address, self._credential, ask_for_certificates=readers.by_certificate)
         self._server = server

@@ -9,22 +9,13 @@ from __future__ import annotations
 
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import click
 
 from everyhop import __version__
 from everyhop.cli.context import Context
-from everyhop.cli.discover import discover
-from everyhop.cli.doctor import doctor
-from everyhop.cli.export import export
-from everyhop.cli.look import audit, certs, check, explain, hops, status, trust
-from everyhop.cli.report import report
-from everyhop.cli.rotate import rotate
-from everyhop.cli.run import apply_command, down, logs, up
-from everyhop.cli.scan import profiles, scan
-from everyhop.cli.topology import plan, schema, validate
 from everyhop.errors import EveryhopError, ExitStatus
 
 _EPILOG = """
@@ -39,8 +30,109 @@ Exit statuses: 0 well, 1 something falls short, 2 wrong usage, 3 not available (
 """
 
 
+def _look() -> Iterable[click.Command]:
+    from everyhop.cli.look import audit, certs, check, explain, hops, status, trust
+
+    return audit, certs, check, explain, hops, status, trust
+
+
+def _run() -> Iterable[click.Command]:
+    from everyhop.cli.run import apply_command, down, logs, up
+
+    return apply_command, down, logs, up
+
+
+def _rotate() -> Iterable[click.Command]:
+    from everyhop.cli.rotate import rotate
+
+    return (rotate,)
+
+
+def _topology() -> Iterable[click.Command]:
+    from everyhop.cli.topology import plan, schema, validate
+
+    return plan, schema, validate
+
+
+def _scan() -> Iterable[click.Command]:
+    from everyhop.cli.scan import profiles, scan
+
+    return profiles, scan
+
+
+def _discover() -> Iterable[click.Command]:
+    from everyhop.cli.discover import discover
+
+    return (discover,)
+
+
+def _doctor() -> Iterable[click.Command]:
+    from everyhop.cli.doctor import doctor
+
+    return (doctor,)
+
+
+def _report() -> Iterable[click.Command]:
+    from everyhop.cli.report import report
+
+    return (report,)
+
+
+def _export() -> Iterable[click.Command]:
+    from everyhop.cli.export import export
+
+    return (export,)
+
+
+def _token() -> Iterable[click.Command]:
+    from everyhop.cli.token import token
+
+    return (token,)
+
+
+def _runbook() -> Iterable[click.Command]:
+    from everyhop.cli.runbook import runbook_command
+
+    return (runbook_command,)
+
+
+_COMMANDS: Mapping[str, Callable[[], Iterable[click.Command]]] = {
+    "up": _run,
+    "down": _run,
+    "status": _look,
+    "hops": _look,
+    "certs": _look,
+    "explain": _look,
+    "check": _look,
+    "scan": _scan,
+    "profiles": _scan,
+    "plan": _topology,
+    "apply": _run,
+    "validate": _topology,
+    "discover": _discover,
+    "doctor": _doctor,
+    "report": _report,
+    "rotate": _rotate,
+    "logs": _run,
+    "audit": _look,
+    "trust": _look,
+    "runbook": _runbook,
+    "token": _token,
+    "export": _export,
+    "schema": _topology,
+}
+"""Every command and what brings it, in the order in which one meets them: a command loads no more than it needs."""
+
+
 class _Group(click.Group):
-    """Translates our errors to a message, a hint and an exit status, once."""
+    """Loads commands when they are asked for, and translates our errors to a message, a hint and an exit status."""
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """A command by its name."""
+        if cmd_name in _COMMANDS and cmd_name not in self.commands:
+            for command in _COMMANDS[cmd_name]():
+                self.add_command(command)
+        return super().get_command(ctx, cmd_name)
 
     def main(self, args: Sequence[str] | None = None, *arguments: Any, **options: Any) -> Any:
         """Run a command; never lets a traceback of a known error reach the user."""
@@ -62,39 +154,13 @@ class _Group(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """In the order in which one meets them, not by the alphabet."""
-        return list(self.commands)
+        return [*_COMMANDS, "completion"]
 
 
 @click.group(cls=_Group, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="everyhop")
 def main() -> None:
     """Encrypt every hop between your services, and prove it."""
-
-
-for _command in (
-    up,
-    down,
-    status,
-    hops,
-    certs,
-    explain,
-    check,
-    scan,
-    profiles,
-    plan,
-    apply_command,
-    validate,
-    discover,
-    doctor,
-    report,
-    rotate,
-    logs,
-    audit,
-    trust,
-    export,
-    schema,
-):
-    main.add_command(_command)
 
 
 @main.command()

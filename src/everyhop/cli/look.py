@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from everyhop.app import checks, now
+from everyhop.app import now
+from everyhop.app.checking import checks
 from everyhop.cli.context import Context, duration_text, pass_context, wait_for
 from everyhop.core.hop import Posture
 from everyhop.core.lifecycle import CredentialState

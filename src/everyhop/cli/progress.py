@@ -12,7 +12,7 @@ import click
 from rich.console import Console
 from rich.markup import escape
 
-from everyhop.app import Running
+from everyhop.app.running import Running
 from everyhop.core.hop import Address, Posture
 from everyhop.core.topology import Topology
 from everyhop.ports import Event

@@ -9,7 +9,9 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from everyhop import app
+from everyhop.app import instance_of, now
+from everyhop.app.checking import checks
+from everyhop.app.running import Running, end, run
 from everyhop.cli.context import Context, console, pass_context, read_file, wait_for
 from everyhop.cli.look import passed, print_checks
 from everyhop.cli.progress import Progress
@@ -36,19 +38,19 @@ def up(context: Context, file: Path, check_only: bool, timeout: float) -> None:
     text = read_file(file)
     workspace = context.workspace
     if not workspace.exists:
-        read(text, file=str(file), today=app.now().date())  # a file with faults makes no directory
+        read(text, file=str(file), today=now().date())  # a file with faults makes no directory
     found: list[Check] = []
     fault: list[EveryhopError] = []
     progress = Progress(console(), workspace.data / "everyhop.log", as_json=context.as_json)
 
-    async def watch(running: app.Running) -> None:
+    async def watch(running: Running) -> None:
         try:
             async with asyncio.timeout(timeout if check_only else None):
                 await running.mesh.ready.wait()
                 await _all_seen(context, running)
                 await progress.ready(running, context.data)
                 if check_only:
-                    found.extend([one async for one in app.checks(workspace, running)])
+                    found.extend([one async for one in checks(workspace, running.store)])
         except TimeoutError:
             fault.append(EveryhopError("check-failed", f"not every hop was seen encrypted within {timeout:.0f} s"))
         except EveryhopError as error:
@@ -57,11 +59,11 @@ def up(context: Context, file: Path, check_only: bool, timeout: float) -> None:
             if check_only or fault:
                 running.stop.set()
 
-    def beside(running: app.Running) -> asyncio.Future[None]:
+    def beside(running: Running) -> asyncio.Future[None]:
         return asyncio.ensure_future(watch(running))
 
     wait_for(
-        app.run(
+        run(
             workspace,
             text,
             file=str(file),
@@ -80,10 +82,10 @@ def up(context: Context, file: Path, check_only: bool, timeout: float) -> None:
             sys.exit(ExitStatus.SHORTFALL)
 
 
-async def _all_seen(context: Context, running: app.Running) -> None:
+async def _all_seen(context: Context, running: Running) -> None:
     """Wait until every hop was seen as it should be."""
     while True:
-        found = await status_of(running.store, str(context.workspace.data), app.now())
+        found = await status_of(running.store, str(context.workspace.data), now())
         if all(hop.ok for hop in found.hops if hop.wanted is not Posture.EXEMPT) or running.stop.is_set():
             return
         await asyncio.sleep(0.25)
@@ -96,7 +98,7 @@ def down(context: Context) -> None:
 
     After a crash, ends the proxies and apps that went on running without it.
     """
-    pid, left = wait_for(app.end(context.existing, patience=60.0))
+    pid, left = wait_for(end(context.existing, patience=60.0))
 
     def people(out: Console) -> None:
         if pid is None and not left:
@@ -125,7 +127,7 @@ def apply_command(context: Context, file: Path) -> None:
                 file=str(file),
                 file_dir=file_dir,
                 actor="cli",
-                now=app.now(),
+                now=now(),
             )
 
     changed = wait_for(work())
@@ -153,7 +155,7 @@ def logs(context: Context, name: str | None, lines: int) -> None:
                 "unknown-name", f"no process is called {name}", hint=f"there are: {', '.join(known) or 'none'}"
             )
         async with workspace.store() as store:
-            runner = workspace.runner(await app.instance_of(store))
+            runner = workspace.runner(await instance_of(store))
             return list(await runner.log(name, lines=lines))
 
     found = wait_for(work())

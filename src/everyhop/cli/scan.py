@@ -22,7 +22,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from everyhop import __version__
-from everyhop.app import endpoint_reports, now
+from everyhop.app import now
+from everyhop.app.scanning import endpoint_reports
 from everyhop.cli.context import console, plain
 from everyhop.cli.scan_text import print_profile, print_profiles, print_scan
 from everyhop.core.endpoint.fleet import Entry, read_fleet
@@ -71,6 +72,11 @@ class _Wishes:
     help="verify: is what must be refused refused? enumerate: everything that is accepted.",
 )
 @click.option("--mtls", is_flag=True, help="Prove that nobody gets in without a right client certificate.")
+@click.option(
+    "--accept-lockout",
+    is_flag=True,
+    help="Look closely at MySQL and MariaDB, too: their max_connect_errors may lock this host out.",
+)
 @click.option("--name", default="", help="The name to ask for and to verify, if it is not the host.")
 @click.option("--ca-file", type=_FILE, help="Roots (PEM) to trust beside those of this machine.")
 @click.option("--json", "as_json", is_flag=True, help="Answer in JSON (`everyhop schema scan`).")
@@ -83,6 +89,7 @@ class _Wishes:
 def scan(
     mode: str,
     mtls: bool,
+    accept_lockout: bool,
     as_json: bool,
     sarif_file: Path | None,
     junit_file: Path | None,
@@ -101,7 +108,14 @@ def scan(
     """
     wished = _Wishes(**wishes)
     entries, order = _prepare(wished)
-    order = replace(order, mode=Mode(mode), enforcement=mtls, at_once=concurrency, timeout=timeout)
+    order = replace(
+        order,
+        mode=Mode(mode),
+        enforcement=mtls,
+        accept_lockout=accept_lockout,
+        at_once=concurrency,
+        timeout=timeout,
+    )
     roots = _bytes(wished.ca_file) if wished.ca_file else None
     earlier = read(_text(wished.diff), file=str(wished.diff)) if wished.diff else None
     if roots is not None and b"-----BEGIN CERTIFICATE-----" not in roots:

@@ -140,9 +140,7 @@ def _authorise_probe(draft: Draft, policy: IssuancePolicy) -> str:
 def _authorise_evidence(draft: Draft, policy: IssuancePolicy) -> str:
     uris = draft.facts.uris
     if draft.request.actor != SYSTEM or uris != (str(policy.evidence_identity),):
-        raise _refusal(
-            f"{uris[0]} may not sign evidence", f"only everyhop itself seals, as {policy.evidence_identity}"
-        )
+        raise _refusal(f"{uris[0]} may not sign evidence", f"only everyhop itself seals, as {policy.evidence_identity}")
     return "everyhop's own seal"
 
 

@@ -1,4 +1,4 @@
-"""Telling people."""
+"""Telling people what has gone wrong, and that it is over: notices, and whoever delivers them."""
 
 from __future__ import annotations
 

@@ -134,7 +134,9 @@ class EndpointProber(Protocol):
         """Try to get in without a certificate and with each of these (keys: values of ``Entrance``)."""
         ...
 
-    async def session(self, target: Target, *, timeout: float = 5.0) -> SessionFacts:
+    async def session(
+        self, target: Target, *, credential: ClientCredential | None = None, timeout: float = 5.0
+    ) -> SessionFacts:
         """Resumption, early data, renegotiation, compression, fallback."""
         ...
 

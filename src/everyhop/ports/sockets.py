@@ -1,4 +1,4 @@
-"""The socket table of this machine."""
+"""The socket table of this machine: who listens, who talks to whom, and whose they are."""
 
 from __future__ import annotations
 

@@ -16,7 +16,8 @@ from everyhop.core.topology import Topology
 from everyhop.errors import EveryhopError
 from everyhop.ports import Store
 from everyhop.services.apply import planned
-from everyhop.services.observe import HOPS_SEEN, REFUSALS_SEEN, RefusalSeen
+from everyhop.services.observe import HOPS_SEEN
+from everyhop.services.refusals import REFUSALS_SEEN, RefusalSeen
 
 
 @dataclass(frozen=True, slots=True)

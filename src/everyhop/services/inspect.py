@@ -159,6 +159,7 @@ def _says(finding: Finding | None) -> tuple[object, ...]:
 
 def _look(subject: str, report: EndpointReport) -> Observation:
     certificate, tls, entries = report.facts.certificate, report.facts.tls, report.facts.enforcement
+    revocation = report.facts.revocation
     body: dict[str, Plain] = {
         "guideline": str(report.guideline),
         "mode": report.mode,
@@ -169,6 +170,8 @@ def _look(subject: str, report: EndpointReport) -> Observation:
         "entered": {one.entrance.value: one.evidence for one in entries.entries} if entries else {},
         "failed": [one.rule for one in report.findings if is_violation(one)],
         "unknown": [one.rule for one in report.findings if is_untold(one)],
+        "revocation_source": revocation.source if revocation else "",
+        "revocation_status": revocation.status if revocation else "",
         "hellos": tls.hellos if tls else 0,
     }
     return Observation(

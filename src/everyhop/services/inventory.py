@@ -178,9 +178,7 @@ def _state(beat: Beat | None, running: bool) -> str:
     return beat.state if running else "lost"
 
 
-def _hop(
-    plan: HopPlan, seen: HopSeen | None, called: HopSeen | None, topology: Topology, now: datetime
-) -> HopStatus:
+def _hop(plan: HopPlan, seen: HopSeen | None, called: HopSeen | None, topology: Topology, now: datetime) -> HopStatus:
     limit = max(topology.policy.heartbeat * _HEARTBEATS_MISSED, _AT_LEAST)
     posture, note = _seen_posture(plan, seen, now, limit)
     exception = topology.exception_for(plan.hop)

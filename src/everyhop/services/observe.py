@@ -35,7 +35,9 @@ from everyhop.ports import (
     Reporter,
     Store,
 )
+from everyhop.services.counted import most, since
 from everyhop.services.records import Records
+from everyhop.services.refusals import REFUSALS_SEEN, RefusalSeen, merged, refusal_key, told
 
 PROBE_SOURCE = "127.69.72.1"
 """Where everyhop's own probes come from: a loopback address that nobody else uses, so that a log line tells them."""
@@ -69,25 +71,6 @@ class HopSeen:
 
 
 @dataclass(frozen=True, slots=True)
-class RefusalSeen:
-    """Somebody who was refused at a port, how often, and why."""
-
-    node: str
-    listener: str
-    peer_identity: str
-    failure: str
-    count: int
-    first_at: datetime
-    last_at: datetime
-    last_peer: str
-    end: End = End.SERVER
-    """The end that tells: the serving one refuses, the calling one has failed."""
-    joined: str = ""
-    """The other end's reason for the same connection, where its address was found on both sides."""
-    written: int = 0
-
-
-@dataclass(frozen=True, slots=True)
 class Mark:
     """How far a proxy's log and counters were written down."""
 
@@ -97,7 +80,6 @@ class Mark:
 
 
 HOPS_SEEN = Records("hop-seen", HopSeen)
-REFUSALS_SEEN = Records("refusal-seen", RefusalSeen)
 MARKS = Records("log-mark", Mark)
 
 
@@ -165,7 +147,7 @@ class Observer:
             for end in counters.ends:
                 hop = _hop_to(plan, node, end.name) if end.end is End.CLIENT else None
                 if hop is not None:
-                    fresh = _since(known.get((end.end, end.name)), end)
+                    fresh = since(known.get((end.end, end.name)), end)
                     await self._see_counted(hop, node.name, fresh, fence)
 
     async def saw(self, seen: HopSeen, fence: Lease | None) -> None:
@@ -216,7 +198,7 @@ class Observer:
             connections, failures = seen.written
             self._hops[seen.key] = replace(seen, connections=connections, failures=failures)
         for refusal in [one.value for one in await REFUSALS_SEEN.all(self._store)]:
-            self._refusals[_refusal_key(refusal)] = replace(refusal, count=refusal.written)
+            self._refusals[refusal_key(refusal)] = replace(refusal, count=refusal.written)
         self._written_at = self._clock.now()
 
     def _mark(self, node: str) -> Mark:
@@ -326,7 +308,7 @@ class Observer:
         if not good:
             return
         known = self._hops.get(f"{hop.hop} (client)")
-        shape = _called(hop, node, _most(fresh.versions), _most(fresh.ciphers), _most(fresh.groups))
+        shape = _called(hop, node, most(fresh.versions), most(fresh.ciphers), most(fresh.groups))
         self._tallies[shape] = self._tallies.get(shape, Tally(resumed=0)) + Tally(good, fresh.resumed)
         key = self._see(
             HopSeen(
@@ -383,13 +365,13 @@ class Observer:
                 end=line.end,
                 joined=self._reasons.pop(line.local_address, "") if line.end is End.CLIENT else "",
             )
-            key = _refusal_key(seen)
+            key = refusal_key(seen)
             known = self._refusals.get(key)
             if known is None:
-                self._told.append(_told(seen))
+                self._told.append(told(seen))
                 fields = {"node": seen.node, "who": seen.peer_identity, "why": seen.failure}
                 self._report(Event("refused" if seen.end is End.SERVER else "call.failed", seen.last_at, dict(fields)))
-            self._refusals[key] = _merged(known, seen) if known else seen
+            self._refusals[key] = merged(known, seen) if known else seen
             changed.add(key)
         for address in list(self._reasons)[: max(0, len(self._reasons) - self._refusals_kept)]:
             del self._reasons[address]
@@ -402,38 +384,6 @@ class Observer:
         for key in oldest[: max(0, len(oldest) - self._refusals_kept)]:
             del self._refusals[key]
             await self._store.delete(REFUSALS_SEEN.kind, key, fence=fence)
-
-
-def _merged(before: RefusalSeen, after: RefusalSeen) -> RefusalSeen:
-    return replace(
-        after,
-        count=before.count + after.count,
-        first_at=before.first_at,
-        joined=after.joined or before.joined,
-        written=before.written,
-    )
-
-
-def _refusal_key(seen: RefusalSeen) -> str:
-    """One record for one cause: addresses and serials of a peer are not part of it, so that a scanner fills nothing."""
-    parts = [seen.node, seen.listener, seen.peer_identity[:200], seen.failure[:200]]
-    return "|".join(parts if seen.end is End.SERVER else [*parts, "client"])
-
-
-def _told(seen: RefusalSeen) -> Observation:
-    source = Source.SERVER if seen.end is End.SERVER else Source.CLIENT
-    body: dict[str, Plain] = {
-        "listener": seen.listener,
-        "peer": seen.peer_identity[:200],
-        "reason": seen.failure[:200],
-        "from": seen.last_peer,
-        "joined": seen.joined[:200],
-    }
-    return Observation(seen.last_at, Kind.REFUSAL, source, f"? -> {seen.node}", f"envoy of {seen.node}", _REFUSED, body)
-
-
-_REFUSED = Verdict.PASS
-"""A refusal is what the port is there for."""
 
 
 def _looks(seen: HopSeen) -> tuple[str, str, str, str]:
@@ -452,37 +402,10 @@ def _change(seen: HopSeen) -> Observation:
     return Observation(seen.at, Kind.POSTURE, source, seen.hop, seen.source, Verdict.PASS, body)
 
 
-def _since(before: EndCounters | None, now: EndCounters) -> EndCounters:
-    """What was added to counters."""
-    if before is None:
-        return now
-    return replace(
-        now,
-        connections=now.connections - before.connections,
-        handshakes=now.handshakes - before.handshakes,
-        resumed=now.resumed - before.resumed,
-        errors=now.errors - before.errors,
-        unverified=now.unverified - before.unverified,
-        not_tls=now.not_tls - before.not_tls,
-        versions=_more(before.versions, now.versions),
-        ciphers=_more(before.ciphers, now.ciphers),
-        groups=_more(before.groups, now.groups),
-    )
-
-
-def _more(before: Mapping[str, int], now: Mapping[str, int]) -> dict[str, int]:
-    return {name: count - before.get(name, 0) for name, count in now.items() if count > before.get(name, 0)}
-
-
 def _called(hop: HopPlan, node: str, version: str, cipher: str, group: str) -> Shape:
     """The shape of calls that went well at their calling end."""
     peer = str(hop.callee)
     return Shape(str(hop.hop), End.CLIENT, f"envoy of {node}", "ok", version, cipher, group, peer)
-
-
-def _most(counts: Mapping[str, int]) -> str:
-    """What was counted most often; several at once are named together, so that nothing is hidden."""
-    return ", ".join(sorted(counts, key=lambda name: -counts[name]))
 
 
 def _endpoint(node: NodePlan, credential: str) -> tuple[Address, str] | None:

@@ -31,7 +31,7 @@ from everyhop.services.flows import BLIND_AFTER, DETECTOR_KEY, DETECTORS, FLOWS,
 from everyhop.services.inspect import FINDINGS
 from everyhop.services.inventory import CertificateStatus, HopStatus, Status, status
 from everyhop.services.measure import SLIS
-from everyhop.services.observe import REFUSALS_SEEN, RefusalSeen
+from everyhop.services.refusals import REFUSALS_SEEN, RefusalSeen
 
 _ALL_SEVERITIES = tuple(Severity)
 _PHASES = (AlertPhase.FIRING, AlertPhase.PENDING, AlertPhase.ENDED)

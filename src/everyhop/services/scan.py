@@ -41,6 +41,10 @@ T = TypeVar("T")
 HTTPS, HTTP = 443, 80
 """Beside the registered HTTPS port stands the registered HTTP port, whose redirect is looked at, too."""
 
+_LOCKOUT = (
+    "not asked: every handshake that we abandon counts towards max_connect_errors, and at the limit the server locks "
+    "this host out; --accept-lockout asks all the same"
+)
 _NO_TLS = (Encryption.PLAINTEXT, Encryption.OWN, Encryption.CLOSED)
 
 
@@ -69,6 +73,9 @@ class Order:
     identity: str = ""
     """The SPIFFE ID that endpoints should show, or empty: their names count."""
     excuses: Sequence[Excuse] = ()
+    accept_lockout: bool = False
+    """Send abandoned handshakes to MySQL and MariaDB, too, whose ``max_connect_errors`` counts them (default: 100) and
+    then locks the whole client host out."""
     at_once: int = 32
     """Endpoints of a fleet at the same time."""
     timeout: float = 5.0
@@ -138,8 +145,9 @@ class Scanner:
             tls = group.create_task(self._tls(known, guideline, order))
             certificate = group.create_task(self._certificate(known, order))
             http = _start(group, self._http, known, order, when=known.wire is Wire.HTTP)
-            enforcement = _start(group, self._enforcement, known, order, when=order.enforcement)
-            session = _start(group, self._session, known, order, when=order.mode is Mode.ENUMERATE)
+            spared = _may_lock_out(known, order)
+            enforcement = _start(group, self._enforcement, known, order, when=order.enforcement and not spared)
+            session = _start(group, self._session, known, order, when=order.mode is Mode.ENUMERATE and not spared)
         served, revocation = certificate.result()
         return EndpointFacts(
             target=target,
@@ -156,6 +164,8 @@ class Scanner:
     # --- single looks -------------------------------------------------------------------------------------------------
 
     async def _tls(self, target: Target, guideline: Guideline, order: Order) -> TlsFacts:
+        if _may_lock_out(target, order):
+            return TlsFacts(target, self._clock.now(), order.mode.value, fault=_LOCKOUT)
         if order.mode is Mode.ENUMERATE:
             return await self._prober.enumerate(target, timeout=order.timeout)
         return await self._prober.verify(target, guideline, timeout=order.timeout)
@@ -184,6 +194,11 @@ class Scanner:
 
     async def _session(self, target: Target, order: Order) -> SessionFacts:
         return await self._prober.session(target, timeout=order.timeout)
+
+
+def _may_lock_out(target: Target, order: Order) -> bool:
+    """True if looking closely could lock this host out of the server."""
+    return target.wire is Wire.MYSQL and not order.accept_lockout
 
 
 def _start(

@@ -51,7 +51,7 @@ class Watching:
         self._clock = clock
         self._data = outside.data
         self._settings = settings
-        self.meter = Meter(store, clock)
+        self.meter = Meter(store, clock, every=timedelta(seconds=settings.measure_seconds))
         self._flows = FlowWatcher(
             store, senses.sockets, senses.prober, clock, report, catch=senses.catch, sample=senses.sample
         )

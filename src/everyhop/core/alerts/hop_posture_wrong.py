@@ -15,8 +15,9 @@ from everyhop.core.hop import Posture
 
 def _condition(snapshot: Snapshot) -> Iterator[Trouble]:
     for hop in snapshot.hops:
-        if hop.seen not in (Posture.UNKNOWN, hop.wanted):
-            yield Trouble(hop.hop, hop.owner, f"should be {hop.wanted}, and is {hop.seen}")
+        if hop.seen is not Posture.UNKNOWN and not hop.ok:
+            why = f": {hop.note}" if hop.note else ""
+            yield Trouble(hop.hop, hop.owner, f"should be {hop.wanted}, and is {hop.seen}{why}")
 
 
 HOP_POSTURE_WRONG = Alert(

@@ -44,6 +44,8 @@ class HopState:
     lately: Errors = Errors()
     """The last ten minutes, as either end told."""
     note: str = ""
+    ok: bool = True
+    """It was seen as it should be, and no exemption that covers it has ended."""
 
     def over(self, window: timedelta) -> Errors:
         """Errors over a window; nothing where it was not counted."""

@@ -16,6 +16,7 @@ from everyhop.core.evidence.claims import Answer, Cites, Claims, Counts, Declare
 from everyhop.core.evidence.derive import Facts
 from everyhop.core.hop import Posture
 from everyhop.core.observation import Kind, Observation
+from everyhop.core.policy import SYSTEM
 from everyhop.core.sli.m05_cipher_strength import SUITES, post_quantum
 from everyhop.core.verdict import Verdict
 
@@ -142,15 +143,24 @@ def _permitted(
 
 
 def _quantum(case: Case) -> Found:
-    ends = [end for end in _ends(case.encrypted) if end.groups]
-    cites = _all_cites(end.cites for end in ends)
-    if not ends:
-        return Found(Verdict.UNKNOWN, "no connection told its key exchange", cites)
-    counts = [(group, count) for end in ends for group, count in end.groups.items()]
-    total = sum(count for _, count in counts)
-    hybrid = sum(count for group, count in counts if all(map(post_quantum, group.split(", "))))
+    """Judged between services, where both sides are ours; what clients of the edge speak is theirs to choose."""
+    ours = [end for end in _ends(case.mutual) if end.groups]
+    beside = [end for end in _ends(case.encrypted) if end.groups and end not in ours]
+    if not ours:
+        return Found(Verdict.UNKNOWN, "no connection between services told its key exchange")
+    hybrid, total = _hybrid(ours)
+    clients, of = _hybrid(beside)
+    said = f"{hybrid} of {total} connections between services used a hybrid with ML-KEM"
+    said += f", and {clients} of {of} of the edge's clients" if beside else ""
     verdict = Verdict.PASS if hybrid == total else Verdict.FAIL
-    return Found(verdict, f"{hybrid} of {total} connections used a hybrid with ML-KEM", cites)
+    return Found(verdict, said, _cited([*ours, *beside]))
+
+
+def _hybrid(ends: Iterable[EndClaim]) -> tuple[int, int]:
+    """How many connections used a post-quantum group, and how many there were."""
+    counts = [(group, count) for end in ends for group, count in end.groups.items()]
+    hybrid = sum(count for group, count in counts if all(map(post_quantum, group.split(", "))))
+    return hybrid, sum(count for _, count in counts)
 
 
 def _plaintext_accepted(case: Case) -> Found:
@@ -313,11 +323,13 @@ def _renewed(case: Case) -> Found:
 
 
 def _served(case: Case) -> Found:
-    """A renewal closes when the endpoint serves it."""
+    """A renewal closes when the endpoint serves it. everyhop's own door is no proxy's, and is not watched so."""
     issued = {
         str(one.body.get("serial")): one
         for one in _certificates(case, "issued")
-        if one.body.get("profile") in _LEAVES and case.period.begin < one.at <= case.period.end
+        if one.body.get("profile") in _LEAVES
+        and one.body.get("owner") != SYSTEM
+        and case.period.begin < one.at <= case.period.end
     }
     seen = {str(one.body.get("serial")): one for one in _certificates(case, "seen on the wire")}
     if not issued:
@@ -404,8 +416,8 @@ def _observed(case: Case) -> Found:
     short = [hop for hop in case.encrypted if hop.unknown_hours]
     cites = _all_cites(hop.cites for hop in case.encrypted)
     if short or not case.encrypted:
-        told = "; ".join(f"{hop.hop}: {hop.unknown_hours} hours" for hop in short)
-        return Found(Verdict.UNKNOWN, f"nobody told anything in {told or 'any hour'}", cites)
+        told = "; ".join(f"{hop.hop}: {hop.unknown_hours}" for hop in short)
+        return Found(Verdict.UNKNOWN, f"hours in which nobody told anything: {told or 'all'}", cites)
     return Found(Verdict.PASS, "each hop was told of in every hour", cites)
 
 

@@ -24,6 +24,8 @@ from everyhop.core.observation import Stream
 
 _CLAIMS: TypeAdapter[Claims] = TypeAdapter(Claims)
 _FILE = "evidence.json"
+_DAMAGE = (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError)
+"""What deriving may raise from bodies that no service ever wrote."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,10 +151,11 @@ def _unproven(one: Proven, seal: SealText | None) -> str:
 def _complete(pack: Pack, sealed: Mapping[tuple[Stream, int], SealText]) -> Iterator[EvidenceFault]:
     """Nothing was left out of the record between its first and its last observation, nor any seal over it."""
     first, last = pack.record.first, pack.record.last
-    there = {one.sequence for one in pack.observations if one.stream is Stream.RECORD}
-    for sequence in range(first, last + 1) if first else ():
-        if sequence not in there:
-            yield EvidenceFault("it was left out", Stream.RECORD.value, sequence=sequence)
+    there = {one.sequence for one in pack.observations if one.stream is Stream.RECORD and first <= one.sequence <= last}
+    for before, after in pairwise([first - 1, *sorted(there), last + 1] if first else []):
+        if after > before + 1:
+            missing = str(before + 1) if after == before + 2 else f"{before + 1} to {after - 1}"
+            yield EvidenceFault(f"observation {missing} was left out", Stream.RECORD.value, sequence=before + 1)
     over = sorted(number for (stream, number), seal in sealed.items() if stream is Stream.RECORD and seal.last >= first)
     for before, after in pairwise(over):
         if first and after != before + 1:
@@ -161,7 +164,11 @@ def _complete(pack: Pack, sealed: Mapping[tuple[Stream, int], SealText]) -> Iter
 
 def _claims(pack: Pack) -> Iterator[EvidenceFault]:
     """Derive every claim anew, and name what differs."""
-    derived = claims_of([one.observation for one in pack.observations], pack.declared, pack.period)
+    try:
+        derived = claims_of([one.observation for one in pack.observations], pack.declared, pack.period)
+    except _DAMAGE as error:
+        yield EvidenceFault(f"nothing follows from observations as strange as these: {error}", field="claims")
+        return
     said, found = _plain(pack.claims), _plain(derived)
     for place, what in _differences(said, found, "claims"):
         yield EvidenceFault(what, field=place)

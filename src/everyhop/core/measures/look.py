@@ -38,6 +38,7 @@ def _hop(readings: Readings, hop: HopReading) -> HopState:
         errors={window: _errors(readings.over(window, hop.hop)) for window in BURN_WINDOWS},
         lately=_errors(readings.either_end(TEN_MINUTES, hop.hop)),
         note=hop.note,
+        ok=hop.ok,
     )
 
 

@@ -15,6 +15,8 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qs
 
+from markdown_it import MarkdownIt
+from markupsafe import Markup
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -70,10 +72,18 @@ class Dashboard:
     """Every page."""
 
     def __init__(
-        self, store: Store, data: str, clock: Clock, access: Access, about: About, more: Sequence[Route] = ()
+        self,
+        store: Store,
+        data: str,
+        clock: Clock,
+        access: Access,
+        about: About,
+        more: Sequence[Route] = (),
+        runbook: Callable[[str], str | None] = lambda _: None,
     ) -> None:
         """``data`` is the data directory, for its addresses; ``more`` are other doors' routes, for the same readers."""
         self._more = more
+        self._runbook = runbook
         self._store = store
         self._data = data
         self._clock = clock
@@ -98,6 +108,7 @@ class Dashboard:
             ("/hosts", "hosts.html", self._plain),
             ("/debug", "debug.html", self._debug),
             ("/about", "about.html", self._about_page),
+            ("/runbooks/{name}.html", "runbook.html", self._runbook_page),
         )
         routes = [Route(path, self._serving(template, page), methods=["GET"]) for path, template, page in pages]
         routes += [
@@ -200,6 +211,14 @@ class Dashboard:
 
     async def _about_page(self, _request: Request, _found: Overview) -> Context:
         return {"about": self._about}
+
+    async def _runbook_page(self, request: Request, _found: Overview) -> Context:
+        text = self._runbook(request.path_params["name"])
+        if text is None:
+            raise HTTPException(HTTPStatus.NOT_FOUND)
+        # Our own pages, but rendered as if they were a stranger's: raw HTML in them stays text.
+        html = MarkdownIt("commonmark", {"html": False}).enable("table").render(text)
+        return {"title": request.path_params["name"], "body": Markup(html)}  # noqa: S704  # see above
 
     # --- the door -------------------------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ empty place. A template decides how something looks, never what it means.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,12 +20,13 @@ from everyhop.services.overview import Protection, flow_protection
 MOST_ROWS = 500
 """A table shows no more; the command line has the rest."""
 
+_PAGE = re.compile(r"runbooks/[A-Za-z0-9-]+\.md\Z")
 _FOLDER = Path(__file__).parent / "templates"
 
 
 def templates(asset: Callable[[str], str], runbooks: str) -> jinja2.Environment:
     """Every page's template. ``asset`` gives the address of a file of ours, ``runbooks`` is where the documentation
-    is, as an address that ends with a slash (empty: only paths are shown)."""
+    is, as an address that ends with a slash (``/``: we serve them ourselves; empty: only paths are shown)."""
     pages = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_FOLDER),
         autoescape=True,
@@ -35,7 +37,10 @@ def templates(asset: Callable[[str], str], runbooks: str) -> jinja2.Environment:
 
     def runbook(page: str) -> str:
         """Where a runbook can be read; empty if only its path is known."""
-        return words.web_link(runbooks + page.removesuffix(".md") + ".html") if runbooks and page else ""
+        if not runbooks or not _PAGE.match(page):
+            return ""
+        target = runbooks + page.removesuffix(".md") + ".html"
+        return target if runbooks == "/" else words.web_link(target)
 
     filters: dict[str, Any] = {
         "ago": words.ago,

@@ -28,6 +28,7 @@ from everyhop.core.plan import (
     TlsRules,
     Upstream,
 )
+from everyhop.doors.xds.access_log import call_log, connection_log
 from everyhop.doors.xds.messages import CLUSTER, LISTENER, SECRET, TYPE_URL_PREFIX, JsonObject, encode
 from everyhop.services.deploy import BundleMaterial, Material, NodeTarget
 
@@ -247,13 +248,13 @@ def _listener(plan: NodePlan, listener: Inbound | Outbound | EdgeTls | EdgeRedir
         "enable_reuse_port": False,
     }
     if isinstance(listener, Inbound):
-        body |= {"access_log": [_connection_log(log_path, listener.name)], "filter_chains": [_inbound_chain(listener)]}
+        body |= {"access_log": [connection_log(log_path, listener.name)], "filter_chains": [_inbound_chain(listener)]}
     elif isinstance(listener, Outbound):
         protocol = next(one.protocol for one in plan.upstreams if one.name == listener.upstream)
         body["filter_chains"] = [{"filters": [_outbound_filter(listener, protocol, log_path)]}]
     elif isinstance(listener, EdgeTls):
         body |= {
-            "access_log": [_connection_log(log_path, listener.name)],
+            "access_log": [connection_log(log_path, listener.name)],
             "listener_filters": [_TLS_INSPECTOR],
             "listener_filters_timeout": "5s",
             "filter_chains": [_edge_chain(listener, index, log_path) for index in range(len(listener.hosts))],
@@ -291,9 +292,9 @@ def _inbound_chain(listener: Inbound) -> Json:
 def _outbound_filter(listener: Outbound, protocol: Protocol, log_path: str) -> Json:
     if not protocol.is_http:
         # One connection here is one connection there: each is logged.
-        return _tcp_filter(listener.name, listener.upstream, None, access_log=_call_log(log_path, sample=False))
+        return _tcp_filter(listener.name, listener.upstream, None, access_log=call_log(log_path, sample=False))
     host = _virtual_host("all", ["*"], listener.upstream, retry=True)
-    log = _call_log(log_path, sample=True)
+    log = call_log(log_path, sample=True)
     return _http_filter(listener.name, [host], forward_client_cert_details="SANITIZE", access_log=[log])
 
 
@@ -309,7 +310,7 @@ def _edge_chain(listener: EdgeTls, index: int, log_path: str) -> Json:
                 f"{listener.name}.{host.host}",
                 [served, _MISDIRECTED],
                 forward_client_cert_details="SANITIZE",
-                access_log=[_call_log(log_path, sample=True)],
+                access_log=[call_log(log_path, sample=True)],
                 use_remote_address=True,
                 strip_any_host_port=False,
                 # Envoy's advice for proxies that face clients.
@@ -434,79 +435,6 @@ def _tcp_filter(
         # Otherwise the app gets a connection for everybody who knocks, before they are refused.
         config |= {"upstream_connect_mode": "ON_DOWNSTREAM_TLS_HANDSHAKE", "max_early_data_bytes": 1 << 16}
     return {"name": "envoy.filters.network.tcp_proxy", "typed_config": config}
-
-
-def _connection_log(path: str, listener: str) -> Json:
-    """What the serving end saw of every connection, the refused ones too: they never get as far as a request."""
-    return _file_log(
-        path,
-        {
-            "end": "server",
-            "listener": listener,
-            "peer": "%DOWNSTREAM_REMOTE_ADDRESS%",
-            "local": "%DOWNSTREAM_LOCAL_ADDRESS%",
-            "version": "%DOWNSTREAM_TLS_VERSION%",
-            "cipher": "%DOWNSTREAM_TLS_CIPHER%",
-            "group": "%DOWNSTREAM_TLS_GROUP%",
-            "peer_uri": "%DOWNSTREAM_PEER_URI_SAN%",
-            "peer_serial": "%DOWNSTREAM_PEER_SERIAL%",
-            "failure": "%DOWNSTREAM_TRANSPORT_FAILURE_REASON%",
-            "upstream": "%UPSTREAM_HOST%",
-            "sni": "%REQUESTED_SERVER_NAME%",
-            # DOWNSTREAM_HANDSHAKE_DURATION is measured from the wrong moment, and was seen to be negative.
-            "handshake_us": "%COMMON_DURATION(DS_CX_BEG:DS_HS_END:us)%",
-        },
-    )
-
-
-def _call_log(path: str, *, sample: bool) -> Json:
-    """What the calling end saw. Requests are many on one connection: of those that went well, one in a hundred is
-    told, which is enough to know whom this end has met; the failed ones all are."""
-    log = _file_log(
-        path,
-        {
-            "end": "client",
-            "listener": "%UPSTREAM_CLUSTER%",
-            "peer": "%UPSTREAM_REMOTE_ADDRESS%",
-            "local": "%UPSTREAM_LOCAL_ADDRESS%",
-            "version": "%UPSTREAM_TLS_VERSION%",
-            "cipher": "%UPSTREAM_TLS_CIPHER%",
-            "group": "%UPSTREAM_TLS_GROUP%",
-            "peer_uri": "%UPSTREAM_PEER_URI_SAN%",
-            "failure": "%UPSTREAM_TRANSPORT_FAILURE_REASON%",
-            "flags": "%RESPONSE_FLAGS%",
-            "handshake_us": "%COMMON_DURATION(US_CX_BEG:US_HS_END:us)%",
-            # A TCP tunnel has no time for its handshake, only for all that came before it was ready.
-            **({} if sample else {"ready_ms": "%UPSTREAM_CONNECTION_POOL_READY_DURATION%"}),
-        },
-    )
-    if sample:
-        failed: Json = {"response_flag_filter": {"flags": list(_UPSTREAM_FAILED)}}
-        some: Json = {
-            "runtime_filter": {
-                "runtime_key": "everyhop.calls_sampled",
-                "percent_sampled": {"numerator": 1, "denominator": "HUNDRED"},
-                "use_independent_randomness": True,
-            }
-        }
-        log["filter"] = {"or_filter": {"filters": [failed, some]}}
-    return log
-
-
-_UPSTREAM_FAILED = ("UF", "UC", "UH", "UR", "UPE")
-"""Response flags of calls that failed on the way to the callee: connection failure or end, no healthy host, reset,
-protocol error."""
-
-
-def _file_log(path: str, fields: Json) -> Json:
-    return {
-        "name": "envoy.access_loggers.file",
-        "typed_config": {
-            "@type": TYPE_URL_PREFIX + "envoy.extensions.access_loggers.file.v3.FileAccessLog",
-            "path": path,
-            "log_format": {"json_format": {"at": "%START_TIME(%Y-%m-%dT%H:%M:%S.%6fZ)%", **fields}},
-        },
-    }
 
 
 # --- small forms --------------------------------------------------------------------------------------------------

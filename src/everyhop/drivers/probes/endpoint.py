@@ -1,7 +1,7 @@
 """All looks at endpoints behind one port: each question goes to its own probe, and all share the same manners.
 
-Rules: what has to be said before TLS follows from the target, here and nowhere else. Probes that make real handshakes
-take a turn for as long as they last, so that no endpoint has more visitors at once than is polite.
+Rules: what has to be said before TLS follows from the target, here and nowhere else. Every connection of every probe
+takes a turn of the same manners, so that no endpoint has more visitors at once, or in a second, than is polite.
 """
 
 from __future__ import annotations
@@ -52,10 +52,10 @@ class EndpointLooks:
         self._manners = manners or Manners()
         self._source = source
         self._plain = PlainProbe(clock, manners=self._manners, source=source)
-        self._certificate = CertificateProbe(clock, source=source)
+        self._certificate = CertificateProbe(clock, manners=self._manners, source=source)
         self._revocation = RevocationProbe(clock, roots=roots, source=source)
-        self._enforcement = EnforcementProbe(clock, source=source)
-        self._session = SessionProbe(clock, source=source)
+        self._enforcement = EnforcementProbe(clock, manners=self._manners, source=source)
+        self._session = SessionProbe(clock, manners=self._manners, source=source)
         self._http = HttpProbe(clock, manners=self._manners, source=source)
 
     async def plain(self, target: Target, *, timeout: float = 5.0) -> PlainFacts:
@@ -74,10 +74,7 @@ class EndpointLooks:
         self, target: Target, *, credential: ClientCredential | None = None, timeout: float = 5.0
     ) -> CertificateFacts:
         """The chain and its staple."""
-        async with self._manners.turn(target.host, target.port):
-            return await self._certificate.look(
-                target, credential=credential, upgrade=upgrade_for(target), timeout=timeout
-            )
+        return await self._certificate.look(target, credential=credential, upgrade=upgrade_for(target), timeout=timeout)
 
     async def revocation(
         self, target: Target, chain: Sequence[bytes], staple: bytes | None, *, timeout: float = 5.0
@@ -89,13 +86,13 @@ class EndpointLooks:
         self, target: Target, credentials: Mapping[str, ClientCredential], *, timeout: float = 5.0
     ) -> EnforcementFacts:
         """Who gets in."""
-        async with self._manners.turn(target.host, target.port):
-            return await self._enforcement.look(target, credentials, upgrade=upgrade_for(target), timeout=timeout)
+        return await self._enforcement.look(target, credentials, upgrade=upgrade_for(target), timeout=timeout)
 
-    async def session(self, target: Target, *, timeout: float = 5.0) -> SessionFacts:
+    async def session(
+        self, target: Target, *, credential: ClientCredential | None = None, timeout: float = 5.0
+    ) -> SessionFacts:
         """What sessions allow."""
-        async with self._manners.turn(target.host, target.port):
-            return await self._session.look(target, upgrade=upgrade_for(target), timeout=timeout)
+        return await self._session.look(target, credential=credential, upgrade=upgrade_for(target), timeout=timeout)
 
     async def http(self, target: Target, *, plain_port: int | None = None, timeout: float = 5.0) -> HttpFacts:
         """What a GET brings, over TLS and beside it."""

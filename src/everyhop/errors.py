@@ -63,6 +63,7 @@ CODES: dict[str, ErrorCode] = {
             "target-invalid", "an endpoint to scan is not written as host:port or scheme://host", ExitStatus.USAGE
         ),
         ErrorCode("guideline-invalid", "a guideline is not known, or its file has faults", ExitStatus.USAGE),
+        ErrorCode("sarif-invalid", "a report of another tool is no SARIF log", ExitStatus.USAGE),
         ErrorCode("evidence-invalid", "stored observations or an evidence pack do not match their signatures"),
         ErrorCode("rotation-busy", "a rotation of this kind is already under way"),
         ErrorCode("unknown-name", "no such service, hop, certificate or rotation"),

@@ -142,13 +142,14 @@ def test_verdicts_of_listeners(answer: Encryption, loopback: bool, expected: Ver
 
 
 def test_only_plaintext_without_an_exception_counts() -> None:
-    def flow(encryption: FlowClass, excused: str = "") -> Flow:
+    def flow(encryption: FlowClass, excused: str = "", owner: str = "us") -> Flow:
         until = date(2026, 4, 1) if excused else None
-        return Flow("a -> b", "a", "b", "b", encryption, NOON, NOON, 1, excused=excused, excused_until=until)
+        return Flow("a -> b", "a", "b", "b", encryption, NOON, NOON, 1, owner, excused=excused, excused_until=until)
 
     assert flow(FlowClass.PLAINTEXT).counts
     assert not flow(FlowClass.PLAINTEXT, "an old driver").counts
     assert not flow(FlowClass.UNKNOWN).counts
+    assert not flow(FlowClass.PLAINTEXT, owner="").counts, "no service of the topology is at either end"
 
 
 # --- places -------------------------------------------------------------------------------------------------------

@@ -121,7 +121,7 @@ def test_a_written_change_is_seen_at_once() -> None:
     async def play(http: httpx2.AsyncClient, store: MemoryStore) -> None:
         assert "nobody-knows-me" not in (await http.get("/")).text
         flow = (await FLOWS.all(store))[0].value
-        await FLOWS.put(store, "new", replace(flow, key="new", caller="nobody-knows-me"))
+        await FLOWS.put(store, "new", replace(flow, key="new", caller="nobody-knows-me", owner="us"))
         assert "nobody-knows-me" in (await http.get("/")).text
 
     visit(play)

@@ -146,6 +146,19 @@ def test_no_tls() -> None:
     assert asyncio.run(story()).fault in ("not tls: wrong version number", "timeout")
 
 
+def test_an_alert_is_tls_whatever_it_refuses() -> None:
+    async def refuse(_: Reader, writer: Writer) -> None:
+        writer.write(b"\x15\x03\x03\x00\x02\x02\x28")
+
+    async def story() -> HttpFacts:
+        async with serving(refuse) as served:
+            return await HttpProbe(FixedClock()).look(Target("127.0.0.1", served.port), timeout=LONG)
+
+    fault = asyncio.run(story()).fault
+    assert fault.endswith("alert handshake failure")
+    assert not fault.startswith("not tls")
+
+
 def endless(*pieces: bytes) -> Talk:
     """The first once, and then the second for ever."""
 

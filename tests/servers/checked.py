@@ -1,12 +1,14 @@
 """Endpoints of every kind that everyhop meets, each with what is true of it: nothing here is measured.
 
-Rules: an endpoint is one entry in :data:`ENDPOINTS`: the server, what it is held to, and the whole answer that is right.
-A failure is *wrong* if somebody must act, else *advice*. What OpenSSL would choose by itself is fixed for every server
-by :data:`OPENSSL_CONF`, so that the answers are the same on every machine.
+Rules: an endpoint is one entry in :data:`ENDPOINTS`: the server, what it is held to, and the whole answer that is
+right. A failure is *wrong* if somebody must act, else *advice*; what could not be told is named where it might be wrong.
+What OpenSSL would choose by itself is fixed for every server by :data:`OPENSSL_CONF`, so that the answers are the same
+on every machine.
 """
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Generator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
@@ -14,6 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import pytest
 from tests.servers.caddy import caddy
 from tests.servers.certificates import NAME
 from tests.servers.envoy import envoy
@@ -64,13 +67,35 @@ class Bench:
         self._stack = stack
         self.home = home
 
+    @contextmanager
+    def serving(self, endpoint: Endpoint) -> Generator[int]:
+        """The endpoint's server; its port."""
+        with ExitStack() as stack:
+            with pytest.MonkeyPatch.context() as environment:
+                environment.setenv("OPENSSL_CONF", str(self._openssl_conf))
+                port = stack.enter_context(endpoint.start(self))
+            yield port
+
     @cached_property
     def postgresql(self) -> Postgresql:
         return self._stack.enter_context(postgresql())
 
     @cached_property
     def mariadb(self) -> MariaDb:
-        return MariaDb(self.home("mariadb"))
+        return MariaDb(self._short())
+
+    @cached_property
+    def _openssl_conf(self) -> Path:
+        """Servers that do not run as we do read it, too."""
+        home = self._short()
+        home.chmod(0o755)
+        file = home / "openssl.cnf"
+        file.write_text(OPENSSL_CONF)
+        return file
+
+    def _short(self) -> Path:
+        """A directory whose path leaves room for a socket's name."""
+        return Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="eh-")))
 
 
 Start = Callable[[Bench], AbstractContextManager[int]]
@@ -99,6 +124,7 @@ class Endpoint:
     wrong: tuple[str, ...] = ()
     """Codes of the rules that fail, so that somebody must act."""
     advice: tuple[str, ...] = ()
+    untold: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
     """Everything that it takes for key exchange, in any version."""
     mutual: bool = False
@@ -187,6 +213,11 @@ def _mosquitto(*, tls: bool) -> Start:
     return start
 
 
+def _smtp(*, tls: bool, required: bool = False) -> Start:
+    """sslscan reads an answer once: it has to come in one piece."""
+    return lambda _: smtp(tls=tls, required=required, whole=True)
+
+
 # --- the endpoints ------------------------------------------------------------------------------------------------
 
 _TLS13 = {TLS13: {0x1301, 0x1302, 0x1303}}
@@ -198,30 +229,46 @@ ENDPOINTS = (
         about="nginx, TLS 1.0 to 1.3, every suite",
         start=_nginx(BOTH + _OLD + "ssl_ciphers ALL:eNULL@SECLEVEL=0; ssl_dhparam {home}/dh2048.pem;"),
         wire=Wire.HTTP,
+        wrong=("tls-version-old", "tls-suite-forbidden", "tls-group-forbidden", "hsts-missing"),
+        advice=("tls-group-post-quantum",),
+        groups=("x25519", "secp256r1", "secp384r1", "secp521r1", "x448"),
     ),
     Endpoint(
         name="nginx-old",
         about="nginx, TLS 1.0 to 1.3, OpenSSL's default suites",
         start=_nginx(RSA + _OLD + "ssl_ciphers DEFAULT@SECLEVEL=0;"),
         wire=Wire.HTTP,
+        wrong=("tls-version-old", "tls-suite-forbidden", "tls-group-forbidden", "hsts-missing"),
+        advice=("tls-group-post-quantum",),
+        groups=("x25519", "secp256r1", "secp384r1", "secp521r1", "x448"),
     ),
     Endpoint(
         name="nginx-tls10",
         about="nginx, TLS 1.0 only",
         start=_nginx(RSA + "ssl_protocols TLSv1; ssl_ciphers DEFAULT@SECLEVEL=0;"),
         wire=Wire.HTTP,
+        wrong=("tls-version-old", "tls-version-missing", "hsts-missing"),
+        advice=("tls-group-post-quantum",),
+        groups=("x25519", "secp256r1", "secp384r1"),
     ),
     Endpoint(
         name="nginx-null",
         about="nginx, suites without encryption only",
         start=_nginx(RSA + "ssl_protocols TLSv1.2; ssl_ciphers eNULL@SECLEVEL=0;"),
         wire=Wire.HTTP,
+        wrong=("tls-version-missing", "tls-suite-forbidden"),
+        advice=("tls-group-post-quantum",),
+        untold=("hsts-missing", "hsts-short", "hsts-preload", "cookie-not-secure", "mixed-content"),
+        groups=("x25519", "secp256r1", "secp384r1"),
     ),
     Endpoint(
         name="nginx-intermediate",
         about="nginx as Mozilla's intermediate wants it, RSA and ECDSA",
         start=_nginx(BOTH + "ssl_protocols TLSv1.2 TLSv1.3;" + _AEAD),
         wire=Wire.HTTP,
+        verdict=Verdict.PASS,
+        advice=("tls-group-post-quantum",),
+        groups=("x25519", "secp256r1", "secp384r1"),
     ),
     Endpoint(
         name="nginx-modern",
@@ -229,13 +276,19 @@ ENDPOINTS = (
         start=_nginx(EC + "ssl_protocols TLSv1.3;" + _HSTS),
         wire=Wire.HTTP,
         guideline=MODERN,
+        verdict=Verdict.PASS,
+        advice=("tls-group-post-quantum",),
+        groups=("x25519", "secp256r1", "secp384r1"),
     ),
     Endpoint(
         name="nginx-no-hsts",
-        about="the same without HSTS",
+        about="nginx as modern wants it, but for HSTS",
         start=_nginx(EC + "ssl_protocols TLSv1.3;"),
         wire=Wire.HTTP,
         guideline=MODERN,
+        wrong=("hsts-missing",),
+        advice=("tls-group-post-quantum",),
+        groups=("x25519", "secp256r1", "secp384r1"),
     ),
     Endpoint(
         name="nginx-mutual",
@@ -244,6 +297,9 @@ ENDPOINTS = (
         wire=Wire.HTTP,
         guideline=SERVICES,
         mutual=True,
+        verdict=Verdict.PASS,
+        advice=("tls-group-post-quantum",),
+        groups=("x25519", "secp256r1", "secp384r1"),
     ),
     Endpoint(
         name="nginx-mutual-optional",
@@ -252,6 +308,9 @@ ENDPOINTS = (
         wire=Wire.HTTP,
         guideline=SERVICES,
         mutual=True,
+        wrong=("client-certificate-optional",),
+        advice=("tls-group-post-quantum",),
+        groups=("x25519", "secp256r1", "secp384r1"),
     ),
     Endpoint(
         name="nginx-plaintext",
@@ -259,6 +318,8 @@ ENDPOINTS = (
         start=_nginx(""),
         wire=Wire.HTTP,
         tls_first=False,
+        encryption=Encryption.PLAINTEXT,
+        wrong=("plaintext-served",),
     ),
     Endpoint(
         name="nginx-redirect",
@@ -266,6 +327,8 @@ ENDPOINTS = (
         start=_nginx("return 301 https://$host$request_uri;"),
         wire=Wire.HTTP,
         tls_first=False,
+        encryption=Encryption.PLAINTEXT,
+        verdict=Verdict.PASS,
     ),
     Endpoint(
         name="envoy",
@@ -273,15 +336,17 @@ ENDPOINTS = (
         start=_envoy({}),
         wire=Wire.HTTP,
         guideline=SERVICES,
+        wrong=("tls-version-old",),
+        groups=("X25519MLKEM768", "x25519", "secp256r1"),
     ),
     Endpoint(
         name="envoy-post-quantum",
         about="Envoy as everyhop configures it: TLS 1.3, a hybrid first",
-        start=_envoy(
-            {"ecdh_curves": ["X25519MLKEM768", "X25519", "P-256"], "tls_minimum_protocol_version": "TLSv1_3"}
-        ),
+        start=_envoy({"ecdh_curves": ["X25519MLKEM768", "X25519", "P-256"], "tls_minimum_protocol_version": "TLSv1_3"}),
         wire=Wire.HTTP,
         guideline=SERVICES,
+        verdict=Verdict.PASS,
+        groups=("X25519MLKEM768", "x25519", "secp256r1"),
     ),
     Endpoint(
         name="envoy-post-quantum-only",
@@ -290,6 +355,8 @@ ENDPOINTS = (
         wire=Wire.HTTP,
         guideline=SERVICES,
         blind=Blind("sslscan 2.0.7 knows no post-quantum group", _TLS13),
+        verdict=Verdict.PASS,
+        groups=("X25519MLKEM768",),
     ),
     Endpoint(
         name="envoy-classic",
@@ -297,6 +364,9 @@ ENDPOINTS = (
         start=_envoy({"ecdh_curves": ["X25519", "P-256"], "tls_minimum_protocol_version": "TLSv1_3"}),
         wire=Wire.HTTP,
         guideline=SERVICES,
+        verdict=Verdict.PASS,
+        advice=("tls-group-post-quantum",),
+        groups=("x25519", "secp256r1"),
     ),
     Endpoint(
         name="envoy-mutual",
@@ -306,12 +376,29 @@ ENDPOINTS = (
         guideline=SERVICES,
         mutual=True,
         blind=Blind(_SIGPIPE, _TLS13),
+        verdict=Verdict.PASS,
+        groups=("X25519MLKEM768", "x25519", "secp256r1"),
+    ),
+    Endpoint(
+        name="envoy-mutual-tls12",
+        about="Envoy, client certificates required, TLS 1.2",
+        start=_envoy({"require_client_certificate": True, "tls_maximum_protocol_version": "TLSv1_2"}),
+        wire=Wire.HTTP,
+        mutual=True,
+        blind=Blind(_SIGPIPE, {TLS12: {0xC02B, 0xC02C, 0xCCA9}}),
+        wrong=("tls-version-missing",),
+        advice=("tls-group-post-quantum",),
+        untold=("session-renegotiation-by-client",),
+        groups=("x25519", "secp256r1"),
     ),
     Endpoint(
         name="caddy",
         about="Caddy with its defaults",
         start=_caddy(""),
         wire=Wire.HTTP,
+        wrong=("hsts-missing",),
+        advice=("tls-group-post-quantum", "tls-server-order"),
+        groups=("x25519", "secp256r1"),
     ),
     Endpoint(
         name="caddy-tls13",
@@ -319,6 +406,9 @@ ENDPOINTS = (
         start=_caddy("protocols tls1.3 tls1.3\n curves x25519 secp256r1"),
         wire=Wire.HTTP,
         guideline=SERVICES,
+        verdict=Verdict.PASS,
+        advice=("tls-group-post-quantum",),
+        groups=("x25519", "secp256r1"),
     ),
     Endpoint(
         name="caddy-narrow",
@@ -326,18 +416,27 @@ ENDPOINTS = (
         start=_caddy("protocols tls1.2 tls1.2\n curves x25519\n ciphers TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"),
         wire=Wire.HTTP,
         blind=Blind("sslscan offers no x25519 beside a P-256 certificate", {TLS12: {0xC02B}}),
+        wrong=("tls-version-missing", "hsts-missing"),
+        advice=("tls-group-post-quantum",),
+        groups=("x25519",),
     ),
     Endpoint(
         name="haproxy",
         about="HAProxy with its defaults",
         start=_haproxy(""),
         wire=Wire.HTTP,
+        wrong=("tls-suite-forbidden", "hsts-missing"),
+        advice=("tls-group-post-quantum", "tls-server-order"),
+        groups=("x25519", "secp256r1", "secp384r1"),
     ),
     Endpoint(
         name="haproxy-old",
         about="HAProxy, TLS 1.0 to 1.3, every suite",
         start=_haproxy("ssl-min-ver TLSv1.0 ciphers ALL@SECLEVEL=0"),
         wire=Wire.HTTP,
+        wrong=("tls-version-old", "tls-suite-forbidden", "hsts-missing"),
+        advice=("tls-group-post-quantum", "tls-server-order"),
+        groups=("x25519", "secp256r1", "secp384r1"),
     ),
     Endpoint(
         name="haproxy-tls13",
@@ -345,24 +444,37 @@ ENDPOINTS = (
         start=_haproxy("alpn h2,http/1.1 ssl-min-ver TLSv1.3"),
         wire=Wire.HTTP,
         guideline=SERVICES,
+        verdict=Verdict.PASS,
+        advice=("tls-group-post-quantum",),
+        groups=("x25519", "secp256r1", "secp384r1"),
     ),
     Endpoint(
         name="openssl",
         about="openssl s_server with its defaults",
         start=_openssl(),
         wire=Wire.TLS,
+        wrong=("tls-suite-forbidden",),
+        advice=("tls-group-post-quantum",),
+        groups=("x25519", "secp256r1", "secp384r1"),
     ),
     Endpoint(
         name="openssl-anonymous",
         about="openssl s_server, suites without a certificate",
         start=_openssl("-cipher", "aNULL:@SECLEVEL=0", "-tls1_2"),
         wire=Wire.TLS,
+        wrong=("tls-version-missing", "tls-suite-forbidden", "tls-dh-small"),
+        advice=("tls-group-post-quantum",),
+        untold=("certificate-unreadable", "session-renegotiation-by-client"),
+        groups=("x25519", "secp256r1", "secp384r1"),
     ),
     Endpoint(
         name="openssl-fields",
         about="openssl s_server, TLS 1.3 with finite fields",
         start=_openssl("-groups", "ffdhe2048:ffdhe3072", "-tls1_3"),
         wire=Wire.TLS,
+        wrong=("tls-group-forbidden",),
+        advice=("tls-group-post-quantum",),
+        groups=("ffdhe2048", "ffdhe3072"),
     ),
     Endpoint(
         name="postgresql-off",
@@ -371,6 +483,8 @@ ENDPOINTS = (
         wire=Wire.POSTGRESQL,
         tls_first=False,
         starttls="psql",
+        encryption=Encryption.PLAINTEXT,
+        wrong=("plaintext-served",),
     ),
     Endpoint(
         name="postgresql-offered",
@@ -379,6 +493,10 @@ ENDPOINTS = (
         wire=Wire.POSTGRESQL,
         tls_first=False,
         starttls="psql",
+        encryption=Encryption.UPGRADE_OFFERED,
+        wrong=("tls-optional", "tls-suite-forbidden"),
+        advice=("tls-group-post-quantum", "tls-server-order"),
+        groups=("secp256r1",),
     ),
     Endpoint(
         name="postgresql-required",
@@ -388,6 +506,10 @@ ENDPOINTS = (
         tls_first=False,
         guideline=SERVICES,
         starttls="psql",
+        encryption=Encryption.UPGRADE_REQUIRED,
+        verdict=Verdict.PASS,
+        advice=("tls-group-post-quantum",),
+        groups=("secp256r1",),
     ),
     Endpoint(
         name="mariadb-off",
@@ -396,6 +518,8 @@ ENDPOINTS = (
         wire=Wire.MYSQL,
         tls_first=False,
         starttls="mysql",
+        encryption=Encryption.PLAINTEXT,
+        wrong=("plaintext-served",),
     ),
     Endpoint(
         name="mariadb-offered",
@@ -404,6 +528,10 @@ ENDPOINTS = (
         wire=Wire.MYSQL,
         tls_first=False,
         starttls="mysql",
+        encryption=Encryption.UPGRADE_OFFERED,
+        wrong=("tls-optional", "tls-suite-forbidden"),
+        advice=("tls-group-post-quantum",),
+        groups=("x25519", "secp256r1", "secp384r1"),
     ),
     Endpoint(
         name="mariadb-required",
@@ -413,6 +541,10 @@ ENDPOINTS = (
         tls_first=False,
         guideline=SERVICES,
         starttls="mysql",
+        encryption=Encryption.UPGRADE_REQUIRED,
+        verdict=Verdict.PASS,
+        advice=("tls-group-post-quantum",),
+        groups=("x25519", "secp256r1", "secp384r1"),
     ),
     Endpoint(
         name="redis-plaintext",
@@ -420,6 +552,8 @@ ENDPOINTS = (
         start=_redis(tls=False),
         wire=Wire.REDIS,
         tls_first=False,
+        encryption=Encryption.PLAINTEXT,
+        wrong=("plaintext-served",),
     ),
     Endpoint(
         name="redis",
@@ -427,6 +561,9 @@ ENDPOINTS = (
         start=_redis(tls=True),
         wire=Wire.REDIS,
         guideline=SERVICES,
+        verdict=Verdict.PASS,
+        advice=("tls-group-post-quantum", "chain-root-sent"),
+        groups=("x25519", "secp256r1", "secp384r1"),
     ),
     Endpoint(
         name="mosquitto-plaintext",
@@ -434,6 +571,8 @@ ENDPOINTS = (
         start=_mosquitto(tls=False),
         wire=Wire.MQTT,
         tls_first=False,
+        encryption=Encryption.PLAINTEXT,
+        wrong=("plaintext-served",),
     ),
     Endpoint(
         name="mosquitto",
@@ -441,29 +580,42 @@ ENDPOINTS = (
         start=_mosquitto(tls=True),
         wire=Wire.MQTT,
         guideline=SERVICES,
+        verdict=Verdict.PASS,
+        advice=("tls-group-post-quantum",),
+        groups=("x25519", "secp256r1", "secp384r1"),
     ),
     Endpoint(
         name="smtp-plaintext",
         about="SMTP without STARTTLS",
-        start=lambda _: smtp(tls=False),
+        start=_smtp(tls=False),
         wire=Wire.SMTP,
         tls_first=False,
         starttls="smtp",
+        encryption=Encryption.PLAINTEXT,
+        wrong=("plaintext-served",),
     ),
     Endpoint(
         name="smtp-offered",
         about="SMTP, STARTTLS offered",
-        start=lambda _: smtp(tls=True),
+        start=_smtp(tls=True),
         wire=Wire.SMTP,
         tls_first=False,
         starttls="smtp",
+        encryption=Encryption.UPGRADE_OFFERED,
+        wrong=("tls-optional",),
+        advice=("tls-group-post-quantum", "tls-server-order"),
+        groups=("secp256r1",),
     ),
     Endpoint(
         name="smtp-required",
         about="SMTP, STARTTLS required",
-        start=lambda _: smtp(tls=True, required=True),
+        start=_smtp(tls=True, required=True),
         wire=Wire.SMTP,
         tls_first=False,
         starttls="smtp",
+        encryption=Encryption.UPGRADE_REQUIRED,
+        verdict=Verdict.PASS,
+        advice=("tls-group-post-quantum", "tls-server-order"),
+        groups=("secp256r1",),
     ),
 )

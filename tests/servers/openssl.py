@@ -17,7 +17,7 @@ def s_server(home: Path, *arguments: str, certificate: str = "rsa") -> Generator
     """Run it with these arguments and the ``rsa`` or ``ec`` certificate; its port."""
     certificates().write(home)
     port = free_port()
-    own: Sequence[str] = ("-accept", f"127.0.0.1:{port}", "-cert_chain", f"{home}/{certificate}.pem")
+    own: Sequence[str] = ("-accept", f"127.0.0.1:{port}")
     keys = ("-cert", f"{home}/{certificate}.pem", "-key", f"{home}/{certificate}.key")
     with running([need("openssl"), "s_server", "-quiet", "-www", *own, *keys, *arguments], home, [port]):
         yield port

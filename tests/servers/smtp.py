@@ -1,4 +1,7 @@
-"""SMTP by aiosmtpd, in a thread of the test: STARTTLS absent, offered or required, before or instead of a login."""
+"""SMTP by aiosmtpd, in a thread of the test: STARTTLS absent, offered or required, before or instead of a login.
+
+aiosmtpd sends an answer line by line; most servers send it whole, which some clients rely on.
+"""
 
 from __future__ import annotations
 
@@ -26,14 +29,31 @@ def _context() -> ssl.SSLContext:
     return context
 
 
+class _Whole(SMTP):
+    """Keeps the lines of an answer until its last one."""
+
+    _begun = b""
+
+    async def push(self, status: str | bytes) -> None:
+        line = status.encode() if isinstance(status, str) else status
+        if line[3:4] == b"-":
+            self._begun += line + b"\r\n"
+            return
+        answer, self._begun = self._begun + line, b""
+        await super().push(answer)
+
+
 @contextmanager
-def smtp(*, tls: bool, required: bool = False, login: bool = False, login_needs_tls: bool = True) -> Generator[int]:
-    """Its port. ``login``: MAIL needs one, as on a submission port."""
+def smtp(
+    *, tls: bool, required: bool = False, login: bool = False, login_needs_tls: bool = True, whole: bool = False
+) -> Generator[int]:
+    """Its port. ``login``: MAIL needs one, as on a submission port. ``whole``: an answer is sent in one piece."""
     context = _context() if tls else None
+    kind = _Whole if whole else SMTP
 
     class Server(Controller):
         def factory(self) -> SMTP:
-            return SMTP(
+            return kind(
                 self.handler,
                 tls_context=context,
                 require_starttls=required,

@@ -17,6 +17,7 @@ from tests.fakes.pki import CA
 from tests.fakes.world import World
 
 from everyhop.core.evidence.signer import fingerprint
+from everyhop.core.ledger import leaf
 from everyhop.core.observation import Stream
 from everyhop.drivers.store.sqlite import SqliteStore
 from everyhop.services.audit import Audit, audit
@@ -113,8 +114,6 @@ def test_every_column_of_an_observation(name: str, database: Path) -> None:
 
 
 def test_an_observation_changed_together_with_its_leaf_is_found_by_its_seal(database: Path) -> None:
-    from everyhop.core.ledger import leaf
-
     async def forged() -> bytes:
         store = await SqliteStore.open(database)
         (one,) = await store.observations(after=2, limit=1)

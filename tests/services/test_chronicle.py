@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from dataclasses import replace
 from datetime import timedelta
 
 from tests.fakes.crash import Crash, Fuse
@@ -13,7 +14,7 @@ from tests.fakes.world import World, start
 from everyhop.core.observation import Kind, Observation
 from everyhop.core.policy import SYSTEM
 from everyhop.core.verdict import Verdict
-from everyhop.ports import AuditEntry
+from everyhop.ports import AuditEntry, IssuanceState
 from everyhop.services.chronicle import Chronicler
 from everyhop.services.rotate import request_rotation
 
@@ -71,11 +72,7 @@ def test_an_intent_that_is_signed_late_is_told_late_and_once() -> None:
         await life.begin()
         lines = dict(world.disk.journal)
         root, intermediate = lines
-        from everyhop.ports import IssuanceState
-
         open_line = lines[root]
-        from dataclasses import replace
-
         world.disk.journal[root] = replace(open_line, state=IssuanceState.INTENDED, certificate=None)
         chronicler = Chronicler(life.store)
         assert await chronicler.tick(None) == 1

@@ -251,7 +251,7 @@ def test_the_newest_observations_and_seals() -> None:
 
 def test_a_flow_that_was_never_judged_is_no_comfort() -> None:
     async def play(store: MemoryStore) -> None:
-        flow = Flow("k", "a", "b", "127.0.0.1:1", FlowClass.UNKNOWN, NOW, NOW, 1)
+        flow = Flow("k", "a", "b", "127.0.0.1:1", FlowClass.UNKNOWN, NOW, NOW, 1, owner="us")
         await FLOWS.put(store, "k", flow)
         assert (await overview(store, DATA, NOW)).verdict is Verdict.UNKNOWN
 

@@ -25,12 +25,12 @@ from everyhop import __version__
 from everyhop.app import now
 from everyhop.app.scanning import endpoint_reports
 from everyhop.cli.context import console, plain
+from everyhop.cli.files import as_json_text, guideline_named, read_bytes, read_text, write_text
 from everyhop.cli.scan_text import print_profile, print_profiles, print_scan
 from everyhop.core.endpoint.fleet import Entry, read_fleet
 from everyhop.core.endpoint.target import Target
 from everyhop.core.guidelines.guideline import Guideline
-from everyhop.core.guidelines.reading import read_guideline
-from everyhop.core.guidelines.registry import DEFAULT, GUIDELINES, find
+from everyhop.core.guidelines.registry import DEFAULT, GUIDELINES
 from everyhop.core.report.difference import compare
 from everyhop.core.report.document import Endpoint, ScanDocument, document, endpoint, read, render
 from everyhop.core.report.endpoint import EndpointReport
@@ -41,8 +41,6 @@ from everyhop.errors import EveryhopError
 from everyhop.services.scan import Mode, Order
 
 _EXIT = {Verdict.PASS: 0, Verdict.NOT_APPLICABLE: 0, Verdict.FAIL: 1, Verdict.UNKNOWN: 2}
-_LARGEST = 256 << 20
-"""Bytes of a file that is read."""
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
 
@@ -116,8 +114,8 @@ def scan(
         at_once=concurrency,
         timeout=timeout,
     )
-    roots = _bytes(wished.ca_file) if wished.ca_file else None
-    earlier = read(_text(wished.diff), file=str(wished.diff)) if wished.diff else None
+    roots = read_bytes(wished.ca_file) if wished.ca_file else None
+    earlier = read(read_text(wished.diff), file=str(wished.diff)) if wished.diff else None
     if roots is not None and b"-----BEGIN CERTIFICATE-----" not in roots:
         raise click.UsageError(f"expected PEM certificates in {wished.ca_file}, got none")
 
@@ -126,11 +124,11 @@ def scan(
     result = _document(found, began, earlier)
     for path, text in (
         (save, lambda: render(result)),
-        (sarif_file, lambda: _json(sarif(result))),
+        (sarif_file, lambda: as_json_text(sarif(result))),
         (junit_file, lambda: junit(result)),
     ):
         if path:
-            _write(path, text())
+            write_text(path, text())
     if as_json:
         click.echo(render(result), nl=False)
     else:
@@ -146,13 +144,13 @@ def profiles(name: str | None, as_json: bool) -> None:
     if name is None:
         known = [one for versions in GUIDELINES.values() for one in versions]
         if as_json:
-            click.echo(_json([plain(one) for one in known]), nl=False)
+            click.echo(as_json_text([plain(one) for one in known]), nl=False)
         else:
             print_profiles(console(), known)
         return
-    guideline = _guideline(name)
+    guideline = guideline_named(name)
     if as_json:
-        click.echo(_json(plain(guideline)), nl=False)
+        click.echo(as_json_text(plain(guideline)), nl=False)
     else:
         print_profile(console(), guideline)
 
@@ -162,11 +160,11 @@ def profiles(name: str | None, as_json: bool) -> None:
 
 def _prepare(wished: _Wishes) -> tuple[Sequence[Entry], Order]:
     """Everything that was asked for, read and checked."""
-    entries = [*_named(wished), *(read_fleet(_text(wished.fleet), file=str(wished.fleet)) if wished.fleet else ())]
+    entries = [*_named(wished), *(read_fleet(read_text(wished.fleet), file=str(wished.fleet)) if wished.fleet else ())]
     if not entries:
         raise click.UsageError("expected at least one HOST[:PORT], or a fleet with --file")
     names = dict.fromkeys(entry.profile for entry in entries if entry.profile)
-    order = Order(guideline=_guideline(wished.profile), guidelines={name: _guideline(name) for name in names})
+    order = Order(guideline=guideline_named(wished.profile), guidelines={name: guideline_named(name) for name in names})
     return entries, order
 
 
@@ -181,32 +179,6 @@ def _named(wished: _Wishes) -> list[Entry]:
             raise EveryhopError("target-invalid", str(error), hint=hint) from error
         entries.append(Entry(replace(target, server_name=wished.name or target.server_name)))
     return entries
-
-
-def _guideline(name: str) -> Guideline:
-    """A known guideline, or one in a file: whatever ends like one, or has a slash in it."""
-    path = Path(name)
-    if path.suffix in (".yaml", ".yml", ".json") or "/" in name:
-        return read_guideline(_text(path), file=name)
-    return find(name)
-
-
-def _bytes(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            content = file.read(_LARGEST + 1)
-    except OSError as error:
-        raise click.UsageError(f"expected a readable file at {path}, got: {(error.strerror or '').lower()}") from error
-    if len(content) > _LARGEST:
-        raise click.UsageError(f"expected at most {_LARGEST} bytes in {path}, got more")
-    return content
-
-
-def _text(path: Path) -> str:
-    try:
-        return _bytes(path).decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise click.UsageError(f"expected UTF-8 text in {path}, got something else in byte {error.start}") from error
 
 
 # --- while and after ----------------------------------------------------------------------------------------------
@@ -235,16 +207,3 @@ async def _scanned(reports: AsyncGenerator[EndpointReport], total: int, *, quiet
 def _document(found: Sequence[Endpoint], began: datetime, earlier: ScanDocument | None) -> ScanDocument:
     result = document(found, tool=f"everyhop {__version__}", at=began)
     return replace(result, difference=compare(earlier, result)) if earlier else result
-
-
-def _json(value: object) -> str:
-    import json
-
-    return json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n"
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise click.UsageError(f"expected to write {path}, could not: {(error.strerror or '').lower()}") from error

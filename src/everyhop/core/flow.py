@@ -64,9 +64,15 @@ class Flow:
     """When it had not been seen for a while; it stays listed a little longer."""
 
     @property
+    def ours(self) -> bool:
+        """True if a service of the topology is at one of its ends. What else goes on on a host is listed, and left to
+        ``everyhop discover``: nobody here answers for it."""
+        return bool(self.owner)
+
+    @property
     def counts(self) -> bool:
-        """True if it is plaintext that no running exception covers."""
-        return self.encryption is FlowClass.PLAINTEXT and not self.excused
+        """True if it is plaintext of a service of ours that no running exception covers."""
+        return self.encryption is FlowClass.PLAINTEXT and self.ours and not self.excused
 
 
 @dataclass(frozen=True, slots=True)

@@ -203,8 +203,24 @@ def _read_hop(value: object) -> Hop:
     return Hop(found[1], found[2])
 
 
+_HEADER = re.compile(r"[A-Za-z0-9-]{1,64}\Z")
+_OURS = ("connection", "content-", "expect", "host", "proxy-", "te", "trailer", "transfer-encoding", "upgrade")
+"""What begins the names of headers that belong to HTTP itself."""
+
+
+def _read_header(value: object) -> str:
+    name = value.lower() if isinstance(value, str) and _HEADER.match(value) else ""
+    if not name:
+        raise misfit("the name of an HTTP header", "letters, digits and hyphens, for example authorization")
+    if name.startswith(tuple(one for one in _OURS if one.endswith("-"))) or name in _OURS:
+        raise misfit("a header that may be chosen", f"{name} belongs to HTTP itself")
+    return name
+
+
 _URL = re.compile(r"(?P<scheme>https?)://(?P<host>\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?(/[!-~]*)?\Z")
 _HERE = ("localhost", "[::1]")
+_LOOPBACK = re.compile(r"127(\.[0-9]{1,3}){3}\Z")
+"""An address, and not a name that begins like one."""
 _HOST_PORT = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})\Z")
 _EMAIL = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9.-]{1,253}\Z")
 
@@ -213,10 +229,17 @@ def _read_url(value: object) -> str:
     found = _URL.match(value) if isinstance(value, str) else None
     if not found:
         raise misfit("a URL that begins with https://", "for example https://hooks.example/everyhop, without user")
-    here = found["host"] in _HERE or found["host"].startswith("127.")
+    here = found["host"] in _HERE or _LOOPBACK.match(found["host"])
     if found["scheme"] == "http" and not here:
         raise misfit("an https URL", "http is for receivers on this machine only, such as http://127.0.0.1:9000/")
     return found.string
+
+
+def _read_base_url(value: object) -> str:
+    url = _read_url(value).rstrip("/")
+    if "?" in url or "#" in url or url.endswith(("/v1/metrics", "/v1/traces")):
+        raise misfit("a URL without query or path of a signal", "/v1/metrics and /v1/traces are added to it")
+    return url
 
 
 def _read_host_port(value: object) -> str:
@@ -238,6 +261,8 @@ def _read_email(value: object) -> str:
 
 
 URL = Spelling(_read_url, {"type": "string", "format": "uri", "pattern": "^https?://"})
+BASE_URL = Spelling(_read_base_url, {"type": "string", "format": "uri", "pattern": "^https?://"})
+HEADER = Spelling(_read_header, {"type": "string", "pattern": "^[A-Za-z0-9-]{1,64}$"})
 HOST_PORT = Spelling(_read_host_port, {"type": "string", "pattern": "^.+:[0-9]{1,5}$"})
 EMAIL = Spelling(_read_email, {"type": "string", "format": "email"})
 

@@ -21,6 +21,7 @@ from everyhop.core.hop import Address, Hop, Posture, Protocol
 from everyhop.core.identity import SpiffeId, TrustDomain
 from everyhop.core.profile import PROFILES, KeyAlgorithm
 from everyhop.core.section import InNameOrder, Label, Part, Reference
+from everyhop.core.sending import Telemetry
 from everyhop.core.showing import Board
 from everyhop.core.telling import Notify, Objectives
 
@@ -352,6 +353,8 @@ class Topology(Part):
     """Service level objectives. Default: everyhop's own, by criticality."""
     notify: Notify = Field(default_factory=Notify)
     """Who hears of alerts, and how. Default: nobody; they are shown only."""
+    telemetry: Telemetry = Field(default_factory=Telemetry)
+    """Where metrics and traces are sent. Default: nowhere."""
     dashboard: Annotated[
         Board | None, BeforeValidator(_board_or_off, json_schema_input_type=Literal["off"] | Board)
     ] = Field(default=Board(), examples=[{"listen": "127.0.0.1:9443"}, "off"])

@@ -20,6 +20,7 @@ from everyhop.core.document import Document, parse
 from everyhop.core.fault import Fault, FaultCode, Path, Plain, TopologyFaults, describe, did_you_mean, listed
 from everyhop.core.parts import Parts
 from everyhop.core.section import Part
+from everyhop.core.sending import Otlp, Telemetry
 from everyhop.core.showing import Board
 from everyhop.core.telling import Notify, Objectives, Quiet, Receiver, Smtp, Targets, Webhook
 from everyhop.core.topology import (
@@ -56,6 +57,8 @@ MODELS: dict[tuple[str, ...], type[Part]] = {
     ("notify", "receivers", "*", "webhook"): Webhook,
     ("notify", "receivers", "*", "smtp"): Smtp,
     ("notify", "silences", "*"): Quiet,
+    ("telemetry",): Telemetry,
+    ("telemetry", "otlp"): Otlp,
 }
 """Which model stands at which path; ``*`` is a name or an index."""
 

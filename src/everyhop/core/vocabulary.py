@@ -109,6 +109,8 @@ FIELDS: Mapping[Kind, Mapping[str, str]] = MappingProxyType(
             "failed": "the rules that it breaks",
             "unknown": "the rules that could not be judged",
             "hellos": "how many ClientHellos were sent",
+            "revocation_status": "what was found out about the certificate's revocation",
+            "revocation_source": "who said so",
         },
         Kind.CERTIFICATE: _EVENT,
         Kind.FINDING: {

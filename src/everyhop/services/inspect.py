@@ -23,6 +23,7 @@ from everyhop.core.guidelines.guideline import Guideline
 from everyhop.core.observation import Kind, Observation, Plain, Source, Stream
 from everyhop.core.plan import EDGE, IDENTITY, EdgeTls, Inbound, Plan
 from everyhop.core.report.endpoint import EndpointReport, is_untold, is_violation
+from everyhop.core.verdict import Verdict
 from everyhop.ports import Clock, Lease, Store
 from everyhop.services.records import Records
 from everyhop.services.scan import Order, Scanner
@@ -42,6 +43,9 @@ class Served:
 
 FINDINGS = Records("finding", Finding)
 SERVED = Records("served", Served)
+
+_SOON = timedelta(seconds=15)
+"""After a look that could not tell."""
 
 MakeScanner = Callable[[Sequence[x509.Certificate]], Scanner]
 """A scanner that trusts these roots, and no others."""
@@ -79,11 +83,14 @@ class Inspector:
         self._inside = inside
         self._edge = edge
         self._looked: dict[str, datetime] = {}
+        self._ports: list[Port] = []
 
     async def tick(self, plan: Plan, fence: Lease | None) -> None:
         """Look at the endpoint that waits longest, if one is due, and forget those that are not planned any more."""
         ports = self.ports(plan)
-        await self._forget({_subject(port) for port in ports}, {port.slot for port in ports}, fence)
+        if self._ports != ports:
+            await self._forget({_subject(port) for port in ports}, {port.slot for port in ports}, fence)
+            self._ports = ports
         now = self._clock.now()
         due = [port for port in ports if abs(now - self._looked.get(port.slot, now - self._every)) >= self._every]
         if not due:
@@ -94,6 +101,8 @@ class Inspector:
         if not roots:
             return  # nothing is served before there is an authority
         report = await self._make_scanner(roots).scan(Entry(port.target), port.order)
+        if report.verdict is Verdict.UNKNOWN:  # it was just starting, perhaps
+            self._looked[port.slot] = now - self._every + _SOON
         await self._keep(port, report, fence)
 
     def ports(self, plan: Plan) -> list[Port]:

@@ -321,7 +321,7 @@ def _view(hop: HopStatus) -> HopView:
 
 def _beside(flows: Iterable[Flow]) -> tuple[Beside, ...]:
     """Flows that are not encrypted, or of which nobody can tell: encrypted ones are hops, or nobody's trouble."""
-    judged = [(flow_protection(flow), flow) for flow in flows]
+    judged = [(flow_protection(flow), flow) for flow in flows if flow.ours]
     wanted = (Protection.PLAINTEXT, Protection.EXEMPT, Protection.UNKNOWN)
     found = [Beside(protection, flow) for protection, flow in judged if protection is not None and protection in wanted]
     return tuple(sorted(found, key=lambda one: (WORST_FIRST.index(one.protection), one.flow.key)))

@@ -27,6 +27,9 @@ from everyhop.services.operate import Mesh, Outside, Scene, Watch
 from everyhop.services.prove import Prover, SealTimes
 from everyhop.settings import Settings
 
+_OFTEN = 2.0
+"""Seconds between two looks at whether something is due."""
+
 
 @dataclass(frozen=True, slots=True)
 class Senses:
@@ -51,7 +54,7 @@ class Watching:
         self._clock = clock
         self._data = outside.data
         self._settings = settings
-        self.meter = Meter(store, clock, every=timedelta(seconds=settings.measure_seconds))
+        self.meter = Meter(store, clock, every=timedelta(0))
         self._flows = FlowWatcher(
             store, senses.sockets, senses.prober, clock, report, catch=senses.catch, sample=senses.sample
         )
@@ -78,9 +81,9 @@ class Watching:
         settings = self._settings
         return (
             Watch("flows", settings.flows_seconds, self._see_flows),
-            Watch("endpoints", settings.tick_seconds, self._inspect),
-            Watch("indicators", settings.tick_seconds, self._measure),
-            Watch("notifications", settings.tick_seconds, self._tell),
+            Watch("endpoints", _OFTEN, self._inspect),
+            Watch("indicators", settings.measure_seconds, self._measure),
+            Watch("notifications", _OFTEN, self._tell),
             Watch("certificates", settings.count_seconds, self._note_events),
             Watch("retention", settings.log_trim_seconds, self._keep),
             Watch("seals", settings.count_seconds, self._seal),

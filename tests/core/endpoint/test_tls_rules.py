@@ -10,6 +10,7 @@ from tests.fakes.endpoint import HYBRID, OLD, REFUSED, chose, enumerated, verifi
 
 from everyhop.core.endpoint.facts import (
     Answer,
+    CertificateFacts,
     Cookie,
     Encryption,
     EndpointFacts,
@@ -262,6 +263,30 @@ def test_hsts_is_for_names_and_for_guidelines_that_ask_for_it() -> None:
     assert judged("hsts-missing", "everyhop", http=bare).verdict is Verdict.NOT_APPLICABLE
     assert judged("hsts-missing", http=replace(bare, status=400)).verdict is Verdict.NOT_APPLICABLE
     assert judged("hsts-missing", http=replace(bare, status=0, fault="reset")).verdict is Verdict.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("refused", "version", "asked", "verdict"),
+    [
+        ("alert certificate required", "TLSv1.3", None, Verdict.NOT_APPLICABLE),
+        ("alert bad certificate", "TLSv1.3", None, Verdict.NOT_APPLICABLE),
+        ("alert handshake failure", "TLSv1.2", True, Verdict.NOT_APPLICABLE),
+        ("alert handshake failure", "TLSv1.2", False, Verdict.UNKNOWN),
+        ("alert handshake failure", "", True, Verdict.UNKNOWN),  # nothing was agreed on: it may have been the suites
+        ("closed", "TLSv1.2", True, Verdict.UNKNOWN),
+        ("", "TLSv1.3", None, Verdict.UNKNOWN),
+    ],
+)
+def test_where_strangers_are_kept_out_nothing_is_served_to_browsers(
+    refused: str, version: str, asked: bool | None, verdict: Verdict
+) -> None:
+    facts = {
+        "http": HttpFacts(TARGET, START, fault="whatever OpenSSL says"),
+        "tls": replace(accepts(GOOD12), certificate_requested=asked),
+        "certificate": CertificateFacts(TARGET, START, usable=not refused, refused=refused, version=version),
+    }
+    for rule in ("hsts-missing", "hsts-short", "hsts-preload", "cookie-not-secure", "mixed-content"):
+        assert judged(rule, **facts).verdict is verdict, rule
 
 
 @pytest.mark.parametrize(

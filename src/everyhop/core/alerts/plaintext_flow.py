@@ -17,7 +17,7 @@ from everyhop.core.sli.m10_plaintext_flows import LATELY, is_excused, is_live
 
 def _condition(snapshot: Snapshot) -> Iterator[Trouble]:
     for flow in snapshot.flows:
-        if flow.encryption is FlowClass.PLAINTEXT and is_live(flow, snapshot.at):
+        if flow.encryption is FlowClass.PLAINTEXT and flow.ours and is_live(flow, snapshot.at):
             told = f"{flow.caller} talks to {flow.callee or flow.server} at {flow.server} in plaintext"
             excuse = f"an exception: {flow.excused}" if is_excused(flow, snapshot.at) else ""
             yield Trouble(flow.key, flow.owner, told, excuse)

@@ -8,6 +8,8 @@ Rules: an endpoint is a suite and a rule is a case. A violation is a ``failure``
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
+from datetime import datetime
 from xml.etree import ElementTree
 
 from everyhop.core.report.document import Endpoint, Result, ScanDocument
@@ -20,9 +22,13 @@ _FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 
 def junit(document: ScanDocument) -> str:
     """The report as XML text."""
-    root = ElementTree.Element("testsuites", name="everyhop scan")
-    for endpoint in document.endpoints:
-        root.append(_suite(endpoint))
+    return whole("everyhop scan", map(_suite, document.endpoints))
+
+
+def whole(name: str, suites: Iterable[ElementTree.Element]) -> str:
+    """Suites as one XML text, with their sums."""
+    root = ElementTree.Element("testsuites", name=name)
+    root.extend(suites)
     for kind in ("tests", "failures", "errors", "skipped"):
         root.set(kind, str(sum(int(suite.get(kind, "0")) for suite in root)))
     ElementTree.indent(root)
@@ -30,23 +36,30 @@ def junit(document: ScanDocument) -> str:
 
 
 def _suite(endpoint: Endpoint) -> ElementTree.Element:
-    suite = ElementTree.Element("testsuite", name=_text(endpoint.subject), hostname=_text(endpoint.subject))
-    suite.set("timestamp", endpoint.at.replace(tzinfo=None).isoformat(timespec="seconds"))
-    suite.set("time", f"{endpoint.seconds:.3f}")
-    properties = ElementTree.SubElement(suite, "properties")
+    suite = suite_of(endpoint.subject, endpoint.findings, at=endpoint.at, seconds=endpoint.seconds)
+    suite.set("hostname", _text(endpoint.subject))
+    properties = ElementTree.Element("properties")
+    suite.insert(0, properties)
     for name in ("guideline", "mode", "owner", "service"):
         if value := getattr(endpoint, name):
             ElementTree.SubElement(properties, "property", name=name, value=_text(str(value)))
-    for result in endpoint.findings:
-        suite.append(_case(endpoint, result))
-    suite.set("tests", str(len(endpoint.findings)))
+    return suite
+
+
+def suite_of(subject: str, results: Sequence[Result], *, at: datetime, seconds: float = 0.0) -> ElementTree.Element:
+    """What was found about one subject, as a suite."""
+    suite = ElementTree.Element("testsuite", name=_text(subject))
+    suite.set("timestamp", at.replace(tzinfo=None).isoformat(timespec="seconds"))
+    suite.set("time", f"{seconds:.3f}")
+    suite.extend(_case(subject, result) for result in results)
+    suite.set("tests", str(len(results)))
     for kind, tag in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
         suite.set(kind, str(len(suite.findall(f"testcase/{tag}"))))
     return suite
 
 
-def _case(endpoint: Endpoint, result: Result) -> ElementTree.Element:
-    case = ElementTree.Element("testcase", classname=_text(endpoint.subject), name=result.rule, time="0")
+def _case(subject: str, result: Result) -> ElementTree.Element:
+    case = ElementTree.Element("testcase", classname=_text(subject), name=_text(result.rule), time="0")
     message = _text(result.statement)
     details = _text(f"{result.evidence}\n{result.citation}".strip())
     if result.verdict is Verdict.NOT_APPLICABLE:

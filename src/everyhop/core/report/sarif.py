@@ -8,14 +8,16 @@ under a running exception is shown as suppressed, with its reason (3.35).
 
 from __future__ import annotations
 
+from datetime import datetime
 from hashlib import sha256
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import quote
 
 from everyhop.core.endpoint.remedies import REMEDIES
 from everyhop.core.endpoint.rules import RULES
 from everyhop.core.finding import Severity
 from everyhop.core.report.document import Endpoint, Result, ScanDocument
+from everyhop.core.report.endpoint import Judged
 from everyhop.core.verdict import Verdict
 
 SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
@@ -43,63 +45,89 @@ _SCORES = {
 """Code-scanning pages sort by this number; the bands are those of CVSS."""
 
 
+class Told(Judged, Protocol):
+    """What every form of a finding says of its rule."""
+
+    @property
+    def rule(self) -> str:
+        """The rule's code."""
+        ...
+
+
 def sarif(document: ScanDocument) -> dict[str, Any]:
-    """The SARIF log with one run."""
-    name, _, version = document.tool.partition(" ")
+    """The SARIF log of a scan, with one run."""
     known = {result.rule for endpoint in document.endpoints for result in endpoint.findings}
     rules = [code for code in RULES if code in known]
+    results = [
+        _finding(endpoint, result, rules.index(result.rule))
+        for endpoint in document.endpoints
+        for result in endpoint.findings
+    ]
+    return log(document.tool, document.at, [_rule(code) for code in rules], results)
+
+
+def log(tool: str, at: datetime, rules: list[dict[str, Any]], results: list[dict[str, Any]]) -> dict[str, Any]:
+    """A SARIF log with one run; ``tool`` is name and version of the program."""
+    name, _, version = tool.partition(" ")
+    began = at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
     return {
         "$schema": SCHEMA,
         "version": "2.1.0",
         "runs": [
             {
-                "tool": {"driver": {"name": name, "version": version, "rules": [_rule(code) for code in rules]}},
+                "tool": {"driver": {"name": name, "version": version, "rules": rules}},
                 "columnKind": "unicodeCodePoints",
-                "invocations": [{"executionSuccessful": True, "startTimeUtc": _time(document)}],
-                "results": [
-                    _finding(endpoint, result, rules.index(result.rule))
-                    for endpoint in document.endpoints
-                    for result in endpoint.findings
-                ],
+                "invocations": [{"executionSuccessful": True, "startTimeUtc": began}],
+                "results": results,
             }
         ],
     }
 
 
-def _time(document: ScanDocument) -> str:
-    return document.at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def _rule(code: str) -> dict[str, Any]:
-    rule = RULES[code]
-    sentence = rule.explanation[0].upper() + rule.explanation[1:] + "."
+def describe(code: str, severity: Severity, *, why: str, source: str, remedy: str, page: str) -> dict[str, Any]:
+    """A rule as SARIF describes it."""
+    sentence = why[0].upper() + why[1:] + "."
     return {
         "id": code,
         "name": "".join(word.title() for word in code.split("-")),
         "shortDescription": {"text": sentence},
-        "fullDescription": {"text": f"{sentence} Source: {rule.citation}."},
-        "help": {"text": f"What to do: {REMEDIES[code]}. See {rule.runbook} in the documentation."},
-        "defaultConfiguration": {"level": _LEVELS[rule.severity]},
-        "properties": {"security-severity": _SCORES[rule.severity], "tags": ["security", "tls"]},
+        "fullDescription": {"text": f"{sentence} Source: {source}."},
+        "help": {"text": f"What to do: {remedy}. See {page} in the documentation."},
+        "defaultConfiguration": {"level": _LEVELS[severity]},
+        "properties": {"security-severity": _SCORES[severity], "tags": ["security", "tls"]},
     }
 
 
-def _finding(endpoint: Endpoint, result: Result, index: int) -> dict[str, Any]:
+def verdict_of(result: Told, index: int) -> dict[str, Any]:
+    """The part of a result that says which rule answered what."""
     failed = result.verdict is Verdict.FAIL
-    text = f"{endpoint.subject}: {result.statement}" + (f" ({result.evidence})" if result.evidence else "")
-    found: dict[str, Any] = {
+    said: dict[str, Any] = {
         "ruleId": result.rule,
         "ruleIndex": index,
         "kind": _KINDS[result.verdict],
         "level": _LEVELS[result.severity] if failed else "none",
+    }
+    if failed and result.excused:
+        said["suppressions"] = [{"kind": "external", "status": "accepted", "justification": result.excused}]
+    return said
+
+
+def _rule(code: str) -> dict[str, Any]:
+    rule = RULES[code]
+    return describe(
+        code, rule.severity, why=rule.explanation, source=rule.citation, remedy=REMEDIES[code], page=rule.runbook
+    )
+
+
+def _finding(endpoint: Endpoint, result: Result, index: int) -> dict[str, Any]:
+    text = f"{endpoint.subject}: {result.statement}" + (f" ({result.evidence})" if result.evidence else "")
+    return {
+        **verdict_of(result, index),
         "message": {"text": text},
         "locations": [_location(endpoint)],
         "partialFingerprints": {"everyhop/1": fingerprint(endpoint.subject, endpoint.name, result.rule)},
         "properties": {"guideline": endpoint.guideline, "owner": endpoint.owner, "citation": result.citation},
     }
-    if failed and result.excused:
-        found["suppressions"] = [{"kind": "external", "status": "accepted", "justification": result.excused}]
-    return found
 
 
 def _location(endpoint: Endpoint) -> dict[str, Any]:

@@ -46,7 +46,7 @@ class FlowCount:
 def count_flows(flows: Iterable[Flow], now: datetime) -> FlowCount:
     """Count what was seen lately; what never leaves a service or a user of one host is not counted."""
     inside = (FlowClass.WITHIN_SERVICE, FlowClass.WITHIN_HOST)
-    seen = [flow for flow in flows if is_live(flow, now) and flow.encryption not in inside]
+    seen = [flow for flow in flows if flow.ours and is_live(flow, now) and flow.encryption not in inside]
     clear = [flow for flow in seen if flow.encryption is FlowClass.PLAINTEXT]
     excused = sum(is_excused(flow, now) for flow in clear)
     unknown = sum(flow.encryption is FlowClass.UNKNOWN for flow in seen)

@@ -203,6 +203,10 @@ def _parsed(node: str, lines: Sequence[bytes]) -> Sequence[Connection]:
     return [one for one in found if one is not None]
 
 
+def _clean(text: str) -> str:
+    return text.encode(errors="replace").decode()
+
+
 def _connection(node: str, line: bytes) -> Connection | None:
     """A log line as a fact; a line that Envoy did not finish writing (it was killed) is no fact."""
     try:
@@ -210,7 +214,8 @@ def _connection(node: str, line: bytes) -> Connection | None:
         at = datetime.strptime(str(fields["at"]), "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
     except (ValueError, KeyError):
         return None
-    text = {name: "" if value in (None, "-") else str(value) for name, value in fields.items()}
+    # What a stranger has sent (a name, an identity) is text, whatever it was: no half of a character gets any further.
+    text = {name: "" if value in (None, "-") else _clean(str(value)) for name, value in fields.items()}
     serial, took = text.get("peer_serial", ""), text.get("handshake_us", "")
     ready = text.get("ready_ms", "")
     end = End.CLIENT if text.get("end") == "client" else End.SERVER

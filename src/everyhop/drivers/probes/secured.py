@@ -43,7 +43,7 @@ class Secured:
         return await self._until_done(lambda: self._tls.recv(_PIECE))
 
     async def shake(self) -> None:
-        """The handshake. Raises :class:`Ended` with ``not tls: ...`` if it fails."""
+        """The handshake. Raises :class:`Ended`: with the server's alert, or with ``not tls: ...`` for what is none."""
         await self._until_done(self._tls.do_handshake)
 
     async def bye(self) -> None:
@@ -65,7 +65,7 @@ class Secured:
                 raise Ended("closed") from None
             except SSL.Error as error:
                 await self._flush()  # our alert, so that the server's log says why
-                raise Ended(f"not tls: {_reason(error)}") from None
+                raise Ended(_reason(error)) from None
             else:
                 await self._flush()
                 return outcome
@@ -81,7 +81,7 @@ class Secured:
 
 async def secure(below: Channel, *, server_name: str = "", alpn: Sequence[bytes] = ()) -> Secured:
     """Shake hands over a channel, without verifying the server (see the rules above). An empty name is not sent.
-    Raises :class:`Ended`; the reason begins with ``not tls:`` where TLS itself failed."""
+    Raises :class:`Ended`, as :meth:`Secured.shake` does."""
     context = SSL.Context(SSL.TLS_CLIENT_METHOD)
     context.set_cipher_list(_CIPHERS)
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
@@ -119,8 +119,9 @@ def hello(server_name: str = "") -> bytes:
 
 
 def _reason(error: SSL.Error) -> str:
-    """The newest reason in OpenSSL's words."""
+    """The newest reason in OpenSSL's words. An alert of the server's is TLS, whatever it refuses."""
     try:
-        return str(error.args[0][-1][2])
+        words = str(error.args[0][-1][2])
     except (IndexError, TypeError, ValueError):
-        return "no reason given"
+        words = "no reason given"
+    return words if " alert " in f" {words} " else f"not tls: {words}"

@@ -1,7 +1,8 @@
 """Rules about HTTP over TLS: that browsers come back over TLS, and that nothing leaks beside it.
 
-Rules: only answers to real requests are judged. An address has no HSTS (RFC 6797, 8.1.1), and a site that does not ask
-to be preloaded owes the preload list nothing.
+Rules: only answers to real requests are judged. Where nobody gets in without a certificate, a stranger has no request
+that could be answered. An address has no HSTS (RFC 6797, 8.1.1), and a site that does not ask to be preloaded owes the
+preload list nothing.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from everyhop.core.finding import Severity
 REDIRECTS = (301, 302, 303, 307, 308)
 _BEFORE_SERVICE = (400, 495, 496, 497)
 """Refused for the connection's sake: no client certificate, or not a request at all (nginx says 495 to 497)."""
+_WANTS_A_CERTIFICATE = ("alert certificate required", "alert bad certificate")
+"""How a server says that it got none: RFC 8446, 6.2, and Go before it knew that alert."""
 _SHOWN = 5
 """Names shown of a longer list."""
 
@@ -27,9 +30,21 @@ def _answered(case: Case) -> HttpFacts | Outcome | None:
         return None
     if case.facts.plain and case.facts.plain.encryption is Encryption.PLAINTEXT:
         return not_applicable("there is no TLS here")
+    if not seen.status and _keeps_strangers_out(case):
+        return not_applicable("nobody is served here without a certificate")
     if not seen.status:
         return unknown(f"expected an answer to GET over TLS, got {seen.fault or 'none'}")
     return seen
+
+
+def _keeps_strangers_out(case: Case) -> bool:
+    """True if the connection was ended for want of a client certificate. Below TLS 1.3 servers have no alert for that,
+    but there it is seen that they asked for one."""
+    seen, tls = case.facts.certificate, case.facts.tls
+    if seen is None or not seen.version or seen.usable:
+        return False
+    asked = tls is not None and tls.certificate_requested is True
+    return seen.refused in _WANTS_A_CERTIFICATE or (asked and seen.refused.startswith("alert "))
 
 
 def _header(case: Case) -> tuple[HttpFacts, StrictTransport] | Outcome | None:

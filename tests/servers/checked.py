@@ -1,9 +1,9 @@
 """Endpoints of every kind that everyhop meets, each with what is true of it: nothing here is measured.
 
 Rules: an endpoint is one entry in :data:`ENDPOINTS`: the server, what it is held to, and the whole answer that is
-right. A failure is *wrong* if somebody must act, else *advice*; what could not be told is named where it might be wrong.
-What OpenSSL would choose by itself is fixed for every server by :data:`OPENSSL_CONF`, so that the answers are the same
-on every machine.
+right. A failure is *wrong* if somebody must act, else *advice*; what could not be told is named where it might be
+wrong. What OpenSSL would choose by itself is fixed for every server by :data:`OPENSSL_CONF`, so that the answers are
+the same on every machine.
 """
 
 from __future__ import annotations

@@ -163,7 +163,7 @@ class Everyhop:
     def run(self, *arguments: str, exit_status: int | None = 0) -> subprocess.CompletedProcess[str]:
         """Another command of the command line, to its end. ``exit_status`` is what must come of it (None: anything)."""
         done = subprocess.run(
-            [sys.executable, "-m", "everyhop", *arguments, *self._where],
+            [*self.command(*arguments), *self._where],
             env=self._environment,
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -174,6 +174,10 @@ class Everyhop:
         if exit_status is not None:
             assert done.returncode == exit_status, f"{arguments} gave {done.returncode}: {done.stdout}{done.stderr}"
         return done
+
+    def command(self, *arguments: str) -> list[str]:
+        """The command line as anybody would call it, without this mesh's directory."""
+        return [sys.executable, "-m", "everyhop", *arguments]
 
     def json(self, *arguments: str, exit_status: int | None = 0) -> Any:
         """The answer of a command with ``--json``."""

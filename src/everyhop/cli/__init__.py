@@ -60,6 +60,12 @@ def _scan() -> Iterable[click.Command]:
     return profiles, scan
 
 
+def _lint() -> Iterable[click.Command]:
+    from everyhop.cli.lint import lint
+
+    return (lint,)
+
+
 def _discover() -> Iterable[click.Command]:
     from everyhop.cli.discover import discover
 
@@ -105,6 +111,7 @@ _COMMANDS: Mapping[str, Callable[[], Iterable[click.Command]]] = {
     "explain": _look,
     "check": _look,
     "scan": _scan,
+    "lint": _lint,
     "profiles": _scan,
     "plan": _topology,
     "apply": _run,

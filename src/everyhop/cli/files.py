@@ -19,7 +19,7 @@ _LARGEST = 256 << 20
 
 
 def guideline_named(name: str) -> Guideline:
-    """A known guideline, or one in a file: whatever ends like one, or has a slash in it. Raises ``guideline-invalid``."""
+    """A known guideline, or one in a file: one that ends like a file or has a slash. Raises ``guideline-invalid``."""
     path = Path(name)
     if path.suffix in (".yaml", ".yml", ".json") or "/" in name:
         return read_guideline(read_text(path), file=name)

@@ -29,7 +29,6 @@ from everyhop.cli.files import as_json_text, guideline_named, read_bytes, read_t
 from everyhop.cli.scan_text import print_profile, print_profiles, print_scan
 from everyhop.core.endpoint.fleet import Entry, read_fleet
 from everyhop.core.endpoint.target import Target
-from everyhop.core.guidelines.guideline import Guideline
 from everyhop.core.guidelines.registry import DEFAULT, GUIDELINES
 from everyhop.core.report.difference import compare
 from everyhop.core.report.document import Endpoint, ScanDocument, document, endpoint, read, render

@@ -280,13 +280,11 @@ def test_hsts_is_for_names_and_for_guidelines_that_ask_for_it() -> None:
 def test_where_strangers_are_kept_out_nothing_is_served_to_browsers(
     refused: str, version: str, asked: bool | None, verdict: Verdict
 ) -> None:
-    facts = {
-        "http": HttpFacts(TARGET, START, fault="whatever OpenSSL says"),
-        "tls": replace(accepts(GOOD12), certificate_requested=asked),
-        "certificate": CertificateFacts(TARGET, START, usable=not refused, refused=refused, version=version),
-    }
+    http = HttpFacts(TARGET, START, fault="whatever OpenSSL says")
+    spoken = replace(accepts(GOOD12), certificate_requested=asked)
+    seen = CertificateFacts(TARGET, START, usable=not refused, refused=refused, version=version)
     for rule in ("hsts-missing", "hsts-short", "hsts-preload", "cookie-not-secure", "mixed-content"):
-        assert judged(rule, **facts).verdict is verdict, rule
+        assert judged(rule, http=http, tls=spoken, certificate=seen).verdict is verdict, rule
 
 
 @pytest.mark.parametrize(

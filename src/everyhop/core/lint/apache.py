@@ -41,7 +41,9 @@ from everyhop.core.lint.text import evidence
 
 _ALL = ("TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3")
 """What ``all`` stands for (httpd 2.4, mod_ssl: SSLProtocol)."""
-_URL = re.compile(r"(?P<scheme>https?|wss?|ajp|fcgi|uwsgi|scgi|h2c?|balancer)://(?P<host>\[[^\]]*\]|[^:/\s]*)", re.IGNORECASE)
+_URL = re.compile(
+    r"(?P<scheme>https?|wss?|ajp|fcgi|uwsgi|scgi|h2c?|balancer)://(?P<host>\[[^\]]*\]|[^:/\s]*)", re.IGNORECASE
+)
 _PASSES = ("proxypass", "proxypassmatch", "balancermember")
 _LOOKS = re.compile(
     r"^\s{0,40}(?:<(?:VirtualHost|IfModule|Directory|Location|Proxy)\b|(?:SSLEngine|SSLProtocol|SSLCipherSuite|ProxyPass|"
@@ -119,7 +121,9 @@ def _unverified(config: ApacheConfig, guideline: Guideline) -> Iterator[Hit]:
             yield Hit(one.place, f"expected SSLProxyVerify require, got {one.text or 'nothing'}", _said(one))
     for one, scheme, host in _passes(config):
         if scheme in ("https", "wss", "h2") and one.inherited("sslproxyverify") is None:
-            yield Hit(one.place, f"expected SSLProxyVerify require towards {host}, got none: the default is none", _said(one))
+            yield Hit(
+                one.place, f"expected SSLProxyVerify require towards {host}, got none: the default is none", _said(one)
+            )
 
 
 def _name_unchecked(config: ApacheConfig, guideline: Guideline) -> Iterator[Hit]:

@@ -13,7 +13,9 @@ from dataclasses import dataclass, field
 from everyhop.core.lint.rule import Place, Unreadable
 
 MAX_DEPTH = 64
-_WORD = re.compile(r"""\s*+(?:"(?P<double>(?:[^"\\]|\\.)*+)"?|'(?P<single>(?:[^'\\]|\\.)*+)'?|(?P<word>[^\s]++))""", re.DOTALL)
+_WORD = re.compile(
+    r"""\s*+(?:"(?P<double>(?:[^"\\]|\\.)*+)"?|'(?P<single>(?:[^'\\]|\\.)*+)'?|(?P<word>[^\s]++))""", re.DOTALL
+)
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_:.]{0,100}\Z")
 _TRANSPARENT = ("ifmodule", "ifdefine", "ifversion", "iffile", "ifdirective", "ifsection")
 

@@ -19,14 +19,18 @@ from everyhop.core.tls.versions import SSL3, version_code, version_name
 _HARMLESS = frozenset((Weakness.CBC, Weakness.NO_FORWARD_SECRECY))
 _SEPARATOR = re.compile(r"[:, \t\n]+")
 _BROKEN_WORDS = frozenset(
-    ("NULL", "ENULL", "ANULL", "ADH", "AECDH", "EXP", "EXPORT", "EXPORT40", "EXPORT56", "LOW", "MEDIUM", "RC4", "RC2")
-    + ("DES", "3DES", "MD5", "IDEA", "SEED", "COMPLEMENTOFDEFAULT", "COMPLEMENTOFALL", "SSLV2", "@SECLEVEL=0")
+    (
+        *("NULL", "ENULL", "ANULL", "ADH", "AECDH", "EXP", "EXPORT", "EXPORT40", "EXPORT56", "LOW", "MEDIUM", "RC4", "RC2"),
+        *("DES", "3DES", "MD5", "IDEA", "SEED", "COMPLEMENTOFDEFAULT", "COMPLEMENTOFALL", "SSLV2", "@SECLEVEL=0"),
+    )
 )
 _WORST_OF = {"ALL": ("ANULL", "MEDIUM"), "HIGH": ("ANULL",), "AES": ("ANULL",), "AES128": ("ANULL",)}
 """What these words let in unless it is taken out."""
 _WIDE_WORDS = frozenset(
-    ("DEFAULT", "RSA", "KRSA", "SSLV3", "TLSV1", "TLSV1.0", "SHA", "SHA1", "CAMELLIA", "ARIA", "CBC", "AES256")
-    + ("ECDH", "EECDH", "ECDHE", "EDH", "DHE", "DH", "HIGH", "ALL", "AES", "AES128", "@SECLEVEL=1")
+    (
+        *("DEFAULT", "RSA", "KRSA", "SSLV3", "TLSV1", "TLSV1.0", "SHA", "SHA1", "CAMELLIA", "ARIA", "CBC", "AES256"),
+        *("ECDH", "EECDH", "ECDHE", "EDH", "DHE", "DH", "HIGH", "ALL", "AES", "AES128", "@SECLEVEL=1"),
+    )
 )
 _AEAD_WORDS = frozenset(("AESGCM", "AESCCM", "CHACHA20", "AESCCM8"))
 _FRESH_WORDS = frozenset(("ECDHE", "EECDH", "KECDHE", "KEECDH", "DHE", "EDH", "KDHE", "KEDH", "ECDHE-ECDSA"))

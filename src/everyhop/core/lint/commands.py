@@ -28,8 +28,12 @@ _COMMANDS = (
     (rf"\bapk\b{_REST}--allow-untrusted\b", "packages that are signed, got --allow-untrusted"),
 )  # fmt: skip
 _PATTERNS = tuple((re.compile(pattern), what) for pattern, what in _COMMANDS)
-_OLD = re.compile(rf"\b(?:curl|wget)\b{_REST}\s(?:--tlsv1\.[01]|--sslv[23]|-[23]|--secure-protocol=(?:SSLv[23]|TLSv1(?:_1)?))(?=\s|\Z)")
-_WORD = re.compile(r"\b(?:curl|wget|httpie?|https|git|npm|yarn|pip[0-9.]*|kubectl|helm|oc|skopeo|podman|buildah|ldap\w+|apk)\b|Acquire")
+_OLD = re.compile(
+    rf"\b(?:curl|wget)\b{_REST}\s(?:--tlsv1\.[01]|--sslv[23]|-[23]|--secure-protocol=(?:SSLv[23]|TLSv1(?:_1)?))(?=\s|\Z)"
+)
+_WORD = re.compile(
+    r"\b(?:curl|wget|httpie?|https|git|npm|yarn|pip[0-9.]*|kubectl|helm|oc|skopeo|podman|buildah|ldap\w+|apk)\b|Acquire"
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,14 @@ from collections.abc import Callable, Iterator
 from everyhop.core.finding import Severity
 from everyhop.core.guidelines.guideline import Guideline
 from everyhop.core.lint.manifest import Manifest, Node, parse_manifest
-from everyhop.core.lint.reasons import KEY_LOG, KEY_LOG_SOURCE, PLAIN_HOP, PLAIN_HOP_SOURCE, UNVERIFIED, UNVERIFIED_SOURCE
+from everyhop.core.lint.reasons import (
+    KEY_LOG,
+    KEY_LOG_SOURCE,
+    PLAIN_HOP,
+    PLAIN_HOP_SOURCE,
+    UNVERIFIED,
+    UNVERIFIED_SOURCE,
+)
 from everyhop.core.lint.rule import File, Hit, Language, Rule
 from everyhop.core.lint.surroundings import Setting, key_logs, plain_settings, unverified_settings
 

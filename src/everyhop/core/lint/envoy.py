@@ -33,8 +33,15 @@ from everyhop.core.lint.text import evidence
 from everyhop.core.verdict import Verdict
 
 _MANUAL = "Envoy, transport_sockets.tls.v3"
-_LOOKS = re.compile(r"type\.googleapis\.com/envoy\.|^\s{0,80}[\"']?(?:static|dynamic)_resources[\"']?\s{0,9}:", re.MULTILINE)
-_NAMES = ("match_typed_subject_alt_names", "match_subject_alt_names", "verify_certificate_hash", "verify_certificate_spki")
+_LOOKS = re.compile(
+    r"type\.googleapis\.com/envoy\.|^\s{0,80}[\"']?(?:static|dynamic)_resources[\"']?\s{0,9}:", re.MULTILINE
+)
+_NAMES = (
+    "match_typed_subject_alt_names",
+    "match_subject_alt_names",
+    "verify_certificate_hash",
+    "verify_certificate_spki",
+)
 _ELSEWHERE = ("validation_context_sds_secret_config", "combined_validation_context", "custom_validator_config")
 _PRIVATE = re.compile(r"10\.|192\.168\.|172\.(?:1[6-9]|2[0-9]|3[01])\.|f[cd][0-9a-f]{2}:", re.IGNORECASE)
 _INTERNAL = re.compile(r"(?i)internal|inbound|mesh|sidecar|mtls")
@@ -46,7 +53,9 @@ def _reads(file: File) -> bool:
 
 def _typed(manifest: Manifest, kind: str) -> Iterator[Node]:
     """Every value of a type, by the last word of its ``@type``."""
-    return (node for node in manifest.walk() if isinstance(node.value, dict) and node.text("@type").endswith(f".{kind}"))
+    return (
+        node for node in manifest.walk() if isinstance(node.value, dict) and node.text("@type").endswith(f".{kind}")
+    )
 
 
 def _contexts(manifest: Manifest) -> Iterator[Node]:
@@ -148,7 +157,9 @@ def _plain(manifest: Manifest, guideline: Guideline) -> Iterator[Hit]:
             continue
         for address in _addresses(cluster):
             if not is_local(address.text("address")):
-                statement = f"expected a transport_socket with TLS towards {evidence(address.text('address'))}, got none"
+                statement = (
+                    f"expected a transport_socket with TLS towards {evidence(address.text('address'))}, got none"
+                )
                 yield Hit(address.at("address"), statement, f"cluster {evidence(name)}")
                 break
 

@@ -1,13 +1,15 @@
 """Excuses in the file itself: ``everyhop: allow RULE until 2026-12-31 because REASON`` in a comment.
 
 Rules: an excuse stands on the line it is for, or on the line before, and covers exactly one rule through its last day.
-It never makes a failure a pass: the finding is marked. One that has expired, lacks its reason or its day, names no rule,
-or covers nothing is a finding itself, so that excuses do not outlive what they are for.
+It never makes a failure a pass: the finding is marked. One that has expired, lacks its reason or its day, names no
+rule, or covers nothing is a finding itself, so that excuses do not outlive what they are for.
 """
 
 from __future__ import annotations
 
+import io
 import re
+import tokenize
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
@@ -48,8 +50,11 @@ def read_excuses(path: str, text: str, known: Callable[[str], bool]) -> tuple[li
     excuses: list[Excuse] = []
     findings: list[Finding] = []
     lines = Lines(text)
+    comments = _python_comments(text) if path.endswith((".py", ".pyi")) else None
     for found in EXCUSE.finditer(text):
         place = lines.place(found.start())
+        if comments is not None and place not in comments:
+            continue
         rule, reason = found["rule"] or "", _END.sub("", found["reason"] or "").strip()
         until = _day(found["until"] or "")
         if not known(rule):
@@ -101,6 +106,15 @@ def _finding(code: str, path: str, place: Place, statement: str, evidence: str =
     subject = f"{path}:{place.line}:{place.column}"
     page = "reference/lint-rules.md"
     return Finding(code, Verdict.FAIL, SEVERITIES[code], subject, statement, evidence, runbook=page)
+
+
+def _python_comments(text: str) -> set[Place] | None:
+    """Where Python's comments begin, so that a text which shows an excuse is none; None if it cannot be told."""
+    try:
+        tokens = tokenize.generate_tokens(io.StringIO(text).readline)
+        return {Place(one.start[0], one.start[1] + 1) for one in tokens if one.type == tokenize.COMMENT}
+    except (tokenize.TokenError, SyntaxError, ValueError, RecursionError):
+        return None
 
 
 def _day(text: str) -> date | None:

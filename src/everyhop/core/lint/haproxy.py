@@ -38,13 +38,17 @@ from everyhop.core.lint.reasons import (
 from everyhop.core.lint.rule import File, Hit, Language, Rule
 from everyhop.core.lint.text import evidence
 
-_ADDRESS = re.compile(r"(?:ipv[46]@|tcp[46]?@)?(?P<host>\[[^\]]*\]|[^:]*|(?:[0-9a-f]*:){2,7}[0-9a-f]*)(?::(?P<port>\d+))?\Z")
+_ADDRESS = re.compile(
+    r"(?:ipv[46]@|tcp[46]?@)?(?P<host>\[[^\]]*\]|[^:]*|(?:[0-9a-f]*:){2,7}[0-9a-f]*)(?::(?P<port>\d+))?\Z"
+)
 _TLS_PORTS = frozenset(("443", "8443", "636", "853", "465", "993", "995", "5671", "6443", "6514", "8883"))
 _LOWEST = ("ssl-min-ver",)
 _FORCED = {"force-sslv3": "SSLv3", "force-tlsv10": "TLSv1.0", "force-tlsv11": "TLSv1.1"}
 _MANUAL = "HAProxy manual, 5.2"
 _LOOKS = re.compile(r"^(?:frontend|backend|listen|defaults|global)\b", re.MULTILINE)
-_PROOF = re.compile(r"^\s{0,40}(?:bind|server|option\s{1,9}\w{1,30}|mode\s{1,9}(?:http|tcp)|ssl-default-\S{1,40})\s?", re.MULTILINE)
+_PROOF = re.compile(
+    r"^\s{0,40}(?:bind|server|option\s{1,9}\w{1,30}|mode\s{1,9}(?:http|tcp)|ssl-default-\S{1,40})\s?", re.MULTILINE
+)
 
 
 def _reads(file: File) -> bool:
@@ -123,7 +127,9 @@ def _unverified(config: HaproxyConfig, guideline: Guideline) -> Iterator[Hit]:
     del guideline
     everywhere = config.option("ssl-server-verify")
     if everywhere and everywhere.words[:1] == ("none",):
-        yield Hit(everywhere.place, "expected ssl-server-verify required, got none: no server is verified", _said(everywhere))
+        yield Hit(
+            everywhere.place, "expected ssl-server-verify required, got none: no server is verified", _said(everywhere)
+        )
     for one, host, _, words in _servers(config):
         if _encrypts(words) and _after(words, "verify") == "none":
             yield Hit(one.place, f"expected verify required towards {host}, got none: anybody can be it", _said(one))
@@ -139,7 +145,9 @@ def _name_unchecked(config: HaproxyConfig, guideline: Guideline) -> Iterator[Hit
     for one, host, _, words in _servers(config):
         verified = _encrypts(words) and _after(words, "verify") != "none" and "ca-file" in words
         if verified and not {"verifyhost", "sni"} & set(words):
-            statement = f"expected verifyhost or sni towards {host}, got neither: any certificate of the authority will do"
+            statement = (
+                f"expected verifyhost or sni towards {host}, got neither: any certificate of the authority will do"
+            )
             yield Hit(one.place, statement, _said(one))
 
 
@@ -202,7 +210,11 @@ def _hsts(config: HaproxyConfig, guideline: Guideline) -> Iterator[Hit]:
     for section in _fronts(config):
         binds = _binds(section, tls=True)
         if binds and not _says(section, "strict-transport-security"):
-            yield Hit(binds[0].place, "expected Strict-Transport-Security with every answer over TLS, got none", _said(binds[0]))
+            yield Hit(
+                binds[0].place,
+                "expected Strict-Transport-Security with every answer over TLS, got none",
+                _said(binds[0]),
+            )
 
 
 def _no_redirect(config: HaproxyConfig, guideline: Guideline) -> Iterator[Hit]:

@@ -13,8 +13,10 @@ from dataclasses import dataclass, field
 from everyhop.core.lint.rule import Place, Unreadable
 
 SECTIONS = frozenset(
-    ("global", "defaults", "frontend", "backend", "listen", "peers", "resolvers", "mailers", "userlist", "program")
-    + ("ring", "cache", "fcgi-app", "http-errors", "log-forward", "crt-store", "traces", "acme", "log-profile")
+    (
+        *("global", "defaults", "frontend", "backend", "listen", "peers", "resolvers", "mailers", "userlist", "program"),
+        *("ring", "cache", "fcgi-app", "http-errors", "log-forward", "crt-store", "traces", "acme", "log-profile"),
+    )
 )
 _WORD = re.compile(r"""(?:"(?:[^"\\]|\\.)*+"?|'[^']*+'?|\\.?|[^\s"'\\#])++""", re.DOTALL)
 _QUOTES = re.compile(r"""["']""")

@@ -24,7 +24,19 @@ BANDIT = frozenset(("B113", "B323", "B501", "B502", "B503", "B504", "B505", "B50
 """Bandit's rules about transport: time limits of requests, contexts, verification, versions, keys, keys of hosts. B506,
 yaml.load, stands among them by its number only."""
 _WORDS = frozenset(
-    ("tls", "ssl", "https", "cert", "certs", "certificate", "certificates", "verify", "verification", "verified", "mtls")
+    (
+        "tls",
+        "ssl",
+        "https",
+        "cert",
+        "certs",
+        "certificate",
+        "certificates",
+        "verify",
+        "verification",
+        "verified",
+        "mtls",
+    )
     + ("hostname", "insecureskipverify", "sslv3", "tlsv1", "x509", "starttls", "hsts")
 )
 _SURE = frozenset(("tls", "ssl", "https", "certificate", "certificates", "mtls", "hsts", "x509"))
@@ -38,18 +50,18 @@ Json = dict[str, Any]
 def read_sarif(text: str, *, file: str) -> tuple[Finding, ...]:
     """The findings about transport security in a SARIF log. Raises ``sarif-invalid``."""
     try:
-        log = json.loads(text)
+        log: object = json.loads(text)
     except (ValueError, RecursionError):
         log = None
-    runs = _list(_map(log).get("runs")) if isinstance(log, dict) else None
-    if runs is None or not isinstance(_map(log).get("runs"), list):
+    runs = _map(log).get("runs")
+    if not isinstance(runs, list):
         raise EveryhopError(
             "sarif-invalid",
             f"expected a SARIF log with runs in {file}, got something else",
             hint="for example `bandit -r src -f sarif -o bandit.sarif`",
         )
     found: list[Finding] = []
-    for run in runs:
+    for run in _list(runs):
         for finding in _run(_map(run)):
             found.append(finding)
             if len(found) >= MAX_RESULTS:

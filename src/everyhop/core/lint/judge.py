@@ -23,6 +23,8 @@ def judge_file(file: File, guideline: Guideline, *, today: date, only: Collectio
     """Every finding about a file, in file order; with ``only``, of these rules and about their excuses."""
     language = language_of(file)
     found = [*(language.look(file, guideline) if language else ()), *SECRETS.look(file, guideline)]
+    if language is None and not found:
+        return ()  # prose: it may speak about excuses
     excuses, faults = read_excuses(file.path, file.text, RULES.__contains__)
     if only:
         found = [one for one in found if one.rule in only or one.rule == UNREADABLE]

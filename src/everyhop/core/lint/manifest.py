@@ -1,7 +1,7 @@
 """YAML and JSON as trees of values, every one with its place: several documents in a file, bounded and never raising.
 
-Rules: reading is :mod:`everyhop.core.document`'s, document by document, so that its limits hold. A template that must be
-rendered first says so: it is no fault of the file. Walking is bounded by those limits, too.
+Rules: reading is :mod:`everyhop.core.document`'s, document by document, so that its limits hold. A template that must
+be rendered first says so: it is no fault of the file. Walking is bounded by those limits, too.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Node:
 
     def walk(self) -> Iterator[Node]:
         """Itself and everything inside, in file order."""
-        waiting = [self]
+        waiting: list[Node] = [self]
         while waiting:
             one = waiting.pop()
             yield one

@@ -7,6 +7,7 @@ file that this Python cannot parse, or that is deeper than it can walk, is Unrea
 from __future__ import annotations
 
 import ast
+import re
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -31,14 +32,29 @@ from everyhop.core.lint.rule import File, Hit, Language, Place, Rule, Unreadable
 from everyhop.core.lint.text import evidence
 from everyhop.core.tls.versions import TLS12
 
+_BLANK = re.compile(r"\s")
 _CALLS = frozenset(
     ("get", "post", "put", "patch", "delete", "head", "options", "request", "send", "stream", "fetch", "urlopen")
     + ("Client", "AsyncClient", "Session", "ClientSession", "TCPConnector", "HTTPTransport", "AsyncHTTPTransport")
-    + ("ws_connect", "connect", "HTTPSConnection", "PoolManager", "websocket_connect", "Elasticsearch", "Redis", "client")
+    + (
+        "ws_connect",
+        "connect",
+        "HTTPSConnection",
+        "PoolManager",
+        "websocket_connect",
+        "Elasticsearch",
+        "Redis",
+        "client",
+    )
 )
 """Calls that go to a server, by their last word."""
 _SWITCHES = frozenset(("verify", "verify_ssl", "ssl", "verify_certs", "ssl_verify", "validate_certs", "check_hostname"))
-_OLD_PROTOCOLS = {"PROTOCOL_SSLv2": "SSLv2", "PROTOCOL_SSLv3": "SSLv3", "PROTOCOL_TLSv1": "TLSv1", "PROTOCOL_TLSv1_1": "TLSv1.1"}
+_OLD_PROTOCOLS = {
+    "PROTOCOL_SSLv2": "SSLv2",
+    "PROTOCOL_SSLv3": "SSLv3",
+    "PROTOCOL_TLSv1": "TLSv1",
+    "PROTOCOL_TLSv1_1": "TLSv1.1",
+}
 _OLD_METHODS = {"SSLv2_METHOD": "SSLv2", "SSLv3_METHOD": "SSLv3", "TLSv1_METHOD": "TLSv1", "TLSv1_1_METHOD": "TLSv1.1"}
 
 
@@ -62,7 +78,9 @@ def _parse(file: File) -> Program:
     except (ValueError, RecursionError, MemoryError, UnicodeError):
         raise Unreadable(Place(1, 1), "something deeper or stranger than a program") from None
     nodes = tuple(ast.walk(tree))
-    prose = frozenset(id(node.value) for node in nodes if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
+    prose = frozenset(
+        id(node.value) for node in nodes if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+    )
     return Program(nodes, prose)
 
 
@@ -124,7 +142,9 @@ def _unverified_call(node: ast.Call) -> Iterator[Hit]:
         off = name in _SWITCHES and _is(argument.value, False) and called in _CALLS and _first(node.func) != "jwt"
         if off:
             yield Hit(_place(argument), f"expected verification, got {name}=False", f"{called}(…, {name}=False)")
-        elif name in ("cert_reqs", "ssl_cert_reqs") and (_last(argument.value) == "CERT_NONE" or _is_none_text(argument)):
+        elif name in ("cert_reqs", "ssl_cert_reqs") and (
+            _last(argument.value) == "CERT_NONE" or _is_none_text(argument)
+        ):
             yield Hit(_place(argument), f"expected CERT_REQUIRED, got {name}=CERT_NONE", called)
 
 
@@ -160,7 +180,9 @@ def _ciphers(program: Program, guideline: Guideline) -> Iterator[Hit]:
         text = first.value if isinstance(first, ast.Constant) else ""
         judgement = judge_list(text.decode("latin-1") if isinstance(text, bytes) else str(text), guideline)
         if judgement.broken:
-            yield Hit(_place(node), f"expected sound suites only, got {', '.join(judgement.broken)}", evidence(str(text)))
+            yield Hit(
+                _place(node), f"expected sound suites only, got {', '.join(judgement.broken)}", evidence(str(text))
+            )
 
 
 def _plain(program: Program, guideline: Guideline) -> Iterator[Hit]:
@@ -168,10 +190,15 @@ def _plain(program: Program, guideline: Guideline) -> Iterator[Hit]:
     for node in program.nodes:
         if not (isinstance(node, ast.Constant) and isinstance(node.value, str)) or id(node) in program.prose:
             continue
-        if "://" in node.value or "sslmode" in node.value:
+        if _is_address(node.value):
             for hop in plain_hops(node.value, http=False):
                 yield Hit(_place(node), hop.statement, hop.what, hop.severity)
                 break
+
+
+def _is_address(text: str) -> bool:
+    """True for a text that is an address as a whole, or a list of parameters, and no prose or template around one."""
+    return ("://" in text and not _BLANK.search(text)) or ("sslmode=" in text and "\n" not in text)
 
 
 def _keylog(program: Program, guideline: Guideline) -> Iterator[Hit]:
@@ -183,7 +210,9 @@ def _keylog(program: Program, guideline: Guideline) -> Iterator[Hit]:
         if isinstance(node, ast.Assign):
             for target in node.targets:
                 if isinstance(target, ast.Subscript) and _text(target.slice) == "SSLKEYLOGFILE":
-                    yield Hit(_place(target), "expected no key log, got SSLKEYLOGFILE in the environment", "SSLKEYLOGFILE")
+                    yield Hit(
+                        _place(target), "expected no key log, got SSLKEYLOGFILE in the environment", "SSLKEYLOGFILE"
+                    )
 
 
 def _text(node: ast.expr) -> str:

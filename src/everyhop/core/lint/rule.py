@@ -32,6 +32,16 @@ class File:
 
 
 @dataclass(frozen=True, slots=True)
+class Unread:
+    """A file that could not be read at all, and why."""
+
+    path: str
+    reason: str
+    severity: Severity = Severity.MEDIUM
+    """Low where nobody would miss it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Place:
     """A place in a file, lines and columns counted from 1."""
 

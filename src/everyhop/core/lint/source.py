@@ -1,7 +1,7 @@
 """What goes wrong in Go, JavaScript, TypeScript, Java, Kotlin, shell scripts, Dockerfiles and pipelines, by patterns.
 
-Rules: comments are blanked first, so that what is only mentioned is no finding. A pattern is bounded and says one thing.
-Patterns see words and not meaning: what needs meaning is left to the tools that have it (``--sarif-in``).
+Rules: comments are blanked first, so that what is only mentioned is no finding. A pattern is bounded and says one
+thing. Patterns see words and not meaning: what needs meaning is left to the tools that have it (``--sarif-in``).
 """
 
 from __future__ import annotations
@@ -65,15 +65,27 @@ def _patterns(*pairs: tuple[str, str]) -> Check:
 def _hops(source: Source, guideline: Guideline) -> Iterator[Hit]:
     del guideline
     for hop in plain_hops(source.text, http=False):
-        yield Hit(source.lines.place(hop.offset), hop.statement, hop.what, hop.severity)
+        before = source.text[max(0, hop.offset - 1) : hop.offset]
+        if before in _BEFORE_ADDRESS:
+            yield Hit(source.lines.place(hop.offset), hop.statement, hop.what, hop.severity)
 
+
+_BEFORE_ADDRESS = ("", '"', "'", "`", "=", ":", " ", "\n", "?", "&", ",")
+"""What may stand before an address: a quote, an assignment, ``jdbc:``."""
 
 _HOP_REMEDY = "use the scheme with TLS (rediss, amqps, mqtts, sslmode=verify-full), or a sidecar on loopback"
 
 
 def _hop_rule(language: str, bad: str, good: str) -> Rule[Source]:
     return Rule(
-        f"{language}-hop-plain", Severity.HIGH, PLAIN_HOP_SOURCE, PLAIN_HOP, _HOP_REMEDY, bad=bad, good=good, check=_hops
+        f"{language}-hop-plain",
+        Severity.HIGH,
+        PLAIN_HOP_SOURCE,
+        PLAIN_HOP,
+        _HOP_REMEDY,
+        bad=bad,
+        good=good,
+        check=_hops,
     )
 
 
@@ -91,7 +103,10 @@ GO_RULES: tuple[Rule[Source], ...] = (
         bad="config := &tls.Config{InsecureSkipVerify: true}\n",
         good=_GO_GOOD,
         check=_patterns(
-            (r"\bInsecureSkipVerify\s{0,20}[:=]{1,2}\s{0,20}true\b", "expected verification, got InsecureSkipVerify: true"),
+            (
+                r"\bInsecureSkipVerify\s{0,20}[:=]{1,2}\s{0,20}true\b",
+                "expected verification, got InsecureSkipVerify: true",
+            ),
         ),
     ),
     Rule(
@@ -118,7 +133,10 @@ GO_RULES: tuple[Rule[Source], ...] = (
         bad="suites := []uint16{tls.TLS_RSA_WITH_RC4_128_SHA}\n",
         good=_GO_GOOD,
         check=_patterns(
-            (r"\btls\.TLS_(?:ECDHE_)?(?:RSA|ECDSA|ECDHE_RSA)_WITH_(?:RC4|3DES)_\w{1,40}", "expected a sound suite, got a broken one"),
+            (
+                r"\btls\.TLS_(?:ECDHE_)?(?:RSA|ECDSA|ECDHE_RSA)_WITH_(?:RC4|3DES)_\w{1,40}",
+                "expected a sound suite, got a broken one",
+            ),
         ),
     ),
     Rule(
@@ -142,7 +160,9 @@ GO_RULES: tuple[Rule[Source], ...] = (
         "take the field out",
         bad="config := &tls.Config{KeyLogWriter: file}\n",
         good=_GO_GOOD,
-        check=_patterns((r"\bKeyLogWriter\s{0,20}[:=]{1,2}\s{0,20}(?!nil\b)\w", "expected no key log, got KeyLogWriter")),
+        check=_patterns(
+            (r"\bKeyLogWriter\s{0,20}[:=]{1,2}\s{0,20}(?!nil\b)\w", "expected no key log, got KeyLogWriter")
+        ),
     ),
     _hop_rule("go", 'url := "amqp://queue.internal:5672"\n', _GO_GOOD),
 )
@@ -161,7 +181,10 @@ JAVASCRIPT_RULES: tuple[Rule[Source], ...] = (
         bad="const agent = new https.Agent({ rejectUnauthorized: false });\n",
         good=_JS_GOOD,
         check=_patterns(
-            (r"\brejectUnauthorized[\"']?\s{0,20}[:=]\s{0,20}(?:false|0)\b", "expected verification, got rejectUnauthorized: false"),
+            (
+                r"\brejectUnauthorized[\"']?\s{0,20}[:=]\s{0,20}(?:false|0)\b",
+                "expected verification, got rejectUnauthorized: false",
+            ),
             (
                 r"\bNODE_TLS_REJECT_UNAUTHORIZED[\"'\]]{0,2}\s{0,20}=\s{0,20}[\"']?0",
                 "expected verification, got NODE_TLS_REJECT_UNAUTHORIZED=0",
@@ -211,7 +234,10 @@ JAVA_RULES: tuple[Rule[Source], ...] = (
         bad="public void checkServerTrusted(X509Certificate[] chain, String type) {}\n",
         good=_JAVA_GOOD,
         check=_patterns(
-            (rf"\bcheckServerTrusted\s{{0,20}}\([^)]{{0,200}}\){_EMPTY}", "expected a trust manager that checks, got one that says yes"),
+            (
+                rf"\bcheckServerTrusted\s{{0,20}}\([^)]{{0,200}}\){_EMPTY}",
+                "expected a trust manager that checks, got one that says yes",
+            ),
             (
                 r"\bALLOW_ALL_HOSTNAME_VERIFIER\b|(?<![.\w])(?:NoopHostnameVerifier|AllowAllHostnameVerifier|"
                 r"InsecureTrustManagerFactory|TrustAllStrategy|NullHostnameVerifier)\b",
@@ -232,7 +258,10 @@ JAVA_RULES: tuple[Rule[Source], ...] = (
         bad='SSLContext context = SSLContext.getInstance("TLSv1");\n',
         good=_JAVA_GOOD,
         check=_patterns(
-            (r"\bSSLContext\.getInstance\(\s{0,9}\"(?:SSL|SSLv[23]|TLSv1(?:\.1)?)\"", "expected TLS 1.2 or newer, got an older version"),
+            (
+                r"\bSSLContext\.getInstance\(\s{0,9}\"(?:SSL|SSLv[23]|TLSv1(?:\.1)?)\"",
+                "expected TLS 1.2 or newer, got an older version",
+            ),
             (
                 r"\bsetEnabledProtocols\([^)]{0,200}\"(?:SSLv[23](?:Hello)?|TLSv1(?:\.1)?)\"",
                 "expected TLS 1.2 or newer, got an older version among them",
@@ -245,7 +274,10 @@ JAVA_RULES: tuple[Rule[Source], ...] = (
 # --- shell, Dockerfiles, pipelines --------------------------------------------------------------------------------
 
 _SHELL_GOOD = "curl --fail --cacert /etc/everyhop/bundle.pem https://api.internal/health\n"
-_ASSIGNED = re.compile(r"(?:^|(?<=[\s;&(]))(?:export\s{1,9}|ENV\s{1,9}|ARG\s{1,9})?(?P<name>[A-Z][A-Z0-9_]{2,60})[= ][\"']?(?P<value>[^\s\"';]{0,300})", re.MULTILINE)
+_ASSIGNED = re.compile(
+    r"(?:^|(?<=[\s;&(]))(?:export\s{1,9}|ENV\s{1,9}|ARG\s{1,9})?(?P<name>[A-Z][A-Z0-9_]{2,60})[= ][\"']?(?P<value>[^\s\"';]{0,300})",
+    re.MULTILINE,
+)
 
 
 def _settings(source: Source) -> Iterator[Setting]:
@@ -313,7 +345,9 @@ _PIPELINES = (".github/workflows/", ".gitlab-ci", ".circleci/", "azure-pipelines
 
 def _is_shell(file: File) -> bool:
     name = file.path.rpartition("/")[2].lower()
-    by_name = name in _SHELL_NAMES or name.startswith(("dockerfile.", ".env.")) or any(one in file.path for one in _PIPELINES)
+    by_name = (
+        name in _SHELL_NAMES or name.startswith(("dockerfile.", ".env.")) or any(one in file.path for one in _PIPELINES)
+    )
     ended = name.endswith((".sh", ".bash", ".zsh", ".ksh", ".dockerfile", ".containerfile", ".mk", ".env"))
     return by_name or ended or re.match(r"#!\s?\S{0,60}/(?:env\s)?(?:ba|z|k|da)?sh\b", file.text) is not None
 

@@ -98,7 +98,7 @@ def describe(code: str, severity: Severity, *, why: str, source: str, remedy: st
     }
 
 
-def verdict_of(result: Told, index: int) -> dict[str, Any]:
+def answered(result: Told, index: int) -> dict[str, Any]:
     """The part of a result that says which rule answered what."""
     failed = result.verdict is Verdict.FAIL
     said: dict[str, Any] = {
@@ -122,7 +122,7 @@ def _rule(code: str) -> dict[str, Any]:
 def _finding(endpoint: Endpoint, result: Result, index: int) -> dict[str, Any]:
     text = f"{endpoint.subject}: {result.statement}" + (f" ({result.evidence})" if result.evidence else "")
     return {
-        **verdict_of(result, index),
+        **answered(result, index),
         "message": {"text": text},
         "locations": [_location(endpoint)],
         "partialFingerprints": {"everyhop/1": fingerprint(endpoint.subject, endpoint.name, result.rule)},

@@ -59,6 +59,7 @@ CODES: dict[str, ErrorCode] = {
         ErrorCode("process-failed", "a process that everyhop started did not come up", ExitStatus.UNAVAILABLE),
         ErrorCode("probe-failed", "an endpoint could not be probed", ExitStatus.UNAVAILABLE),
         ErrorCode("notify-failed", "a receiver did not take a notification", ExitStatus.UNAVAILABLE),
+        ErrorCode("telemetry-failed", "a collector did not take metrics or traces", ExitStatus.UNAVAILABLE),
         ErrorCode(
             "target-invalid", "an endpoint to scan is not written as host:port or scheme://host", ExitStatus.USAGE
         ),

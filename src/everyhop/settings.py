@@ -74,8 +74,11 @@ class Settings:
         metadata={"reason": "how long details may wait for theirs: there are many, and an hour of them is summed up"},
     )
     detail_days: float = field(
-        default=3.0,
-        metadata={"reason": "how long single minutes are kept: the longest window of a burn-rate alert"},
+        default=1.0,
+        metadata={
+            "reason": "how long single minutes are kept: long enough to look into what happened last night; hours, which "
+            "every longer window is made of, stay"
+        },
     )
     record_days: float = field(
         default=400.0,

@@ -13,6 +13,7 @@ from cryptography import x509
 
 from everyhop import __version__
 from everyhop.app.runbooks import runbook
+from everyhop.app.sending import telemetry
 from everyhop.core.layout import issuance_policy
 from everyhop.core.showing import Board
 from everyhop.core.telling import Receiver
@@ -49,7 +50,15 @@ def watch(mesh: Mesh, outside: Outside, settings: Settings, base: Path) -> Watch
         stores = {"own": roots}
         return Scanner(EndpointLooks(clock, roots=stores, source=PROBE_SOURCE), clock, stores)
 
-    senses = Senses(sockets, looks, scanner, lambda name, one: _notifier(name, one, clock, base), sockets.catch, sample)
+    senses = Senses(
+        sockets,
+        looks,
+        scanner,
+        lambda name, one: _notifier(name, one, clock, base),
+        lambda otlp, about: telemetry(otlp, about, base),
+        sockets.catch,
+        sample,
+    )
     return Watching(mesh, outside, senses, settings)
 
 

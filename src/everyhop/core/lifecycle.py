@@ -164,6 +164,10 @@ class Held:
     not_before: datetime
     """Earlier than ``issued_at`` by the backdate."""
     not_after: datetime
+    began_at: datetime | None = None
+    """When the renewal began that brought it; None: nobody wrote it down."""
+    acknowledged_at: datetime | None = None
+    """When the proxy had taken it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ times are cumulative buckets in microseconds, as Prometheus wants them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import cast
@@ -99,20 +99,23 @@ def result_of(version: str, failure: str, *, passed: bool = False) -> str:
 def observed(shape: Shape, tally: Tally, at: datetime) -> Observation:
     """One minute's tally as an observation."""
     good = shape.result == "ok"
-    body: dict[str, Plain] = {
-        "count": tally.count,
-        "end": shape.end.value,
-        "result": shape.result,
+    body: dict[str, Plain] = {"count": tally.count, "end": shape.end.value, "result": shape.result}
+    said = {
         "version": shape.version,
         "cipher": shape.cipher,
         "group": shape.group,
         "peer": shape.peer,
-        "resumed": tally.resumed,
-        "handshakes_timed": tally.timed,
-        "handshake_us": {f"le_{bound}": count for bound, count in zip(BUCKETS_US, tally.buckets, strict=True)},
-        "handshake_us_sum": tally.sum_us,
         "reason": shape.reason[:LONGEST_REASON],
     }
+    body |= {name: text for name, text in said.items() if text}  # there are millions of these: nothing empty is kept
+    if tally.resumed is not None:
+        body |= {"resumed": tally.resumed}
+    if tally.timed:
+        body |= {
+            "handshakes_timed": tally.timed,
+            "handshake_us": list(tally.buckets),
+            "handshake_us_sum": tally.sum_us,
+        }
     source = Source.SERVER if shape.end is End.SERVER else Source.CLIENT
     verdict = Verdict.PASS if good else Verdict.UNKNOWN if shape.result == "abandoned" else Verdict.FAIL
     return Observation(at, Kind.CONNECTIONS, source, shape.subject, shape.by, verdict, body, Stream.DETAIL)
@@ -121,7 +124,7 @@ def observed(shape: Shape, tally: Tally, at: datetime) -> Observation:
 def read(observation: Observation) -> tuple[Shape, Tally]:
     """The shape and tally of an observation that :func:`observed` or :func:`hours` made."""
     body = observation.body
-    times = cast("Mapping[str, int]", body.get("handshake_us") or {})
+    times = cast("list[int]", body.get("handshake_us") or [0] * len(BUCKETS_US))
     resumed = body.get("resumed")
     shape = Shape(
         observation.subject,
@@ -134,7 +137,7 @@ def read(observation: Observation) -> tuple[Shape, Tally]:
         resumed if isinstance(resumed, int) else None,
         cast("int", body.get("handshakes_timed", 0)),
         cast("int", body.get("handshake_us_sum", 0)),
-        tuple(times.get(f"le_{bound}", 0) for bound in BUCKETS_US),
+        tuple(times),
     )
     return shape, tally
 

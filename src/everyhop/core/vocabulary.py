@@ -25,7 +25,7 @@ _COUNTED = {
     "peer": "the identity that the other side proved",
     "resumed": "how many went on from a former session; null: this end cannot tell",
     "handshakes_timed": "how many handshakes have a time",
-    "handshake_us": "handshakes of at most so many microseconds, by `le_` and the bound, cumulative",
+    "handshake_us": "handshakes of at most 500, 1,000, 2,000, 4,000 ... 128,000 microseconds, cumulative",
     "handshake_us_sum": "the sum of their times, in microseconds",
     "reason": "why it was refused",
 }
@@ -56,6 +56,8 @@ _EVENT = {
     "root": "the new root; empty: it stays",
     "generation": "which renewal of the credential",
     "due_at": "when the next renewal is due",
+    "began_at": "when the renewal began; empty: it failed",
+    "acknowledged_at": "when the proxy had taken the certificate; empty: it failed",
 }
 
 FIELDS: Mapping[Kind, Mapping[str, str]] = MappingProxyType(

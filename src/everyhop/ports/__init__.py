@@ -24,6 +24,7 @@ from everyhop.ports.probes import (
 from everyhop.ports.runner import ProcessSpec, Runner, RunningProcess
 from everyhop.ports.sockets import Socket, Sockets
 from everyhop.ports.store import AuditEntry, Document, Issuance, IssuanceState, Lease, Seal, Store
+from everyhop.ports.telemetry import Telemetry
 
 __all__ = [
     "AuditEntry",
@@ -60,6 +61,7 @@ __all__ = [
     "Socket",
     "Sockets",
     "Store",
+    "Telemetry",
     "Visit",
     "Visitor",
     "Wiretap",

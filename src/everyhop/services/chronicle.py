@@ -214,7 +214,14 @@ def _credential(slot: Slot) -> Observation:
         "not_before": held.not_before.isoformat() if held else "",
         "not_after": held.not_after.isoformat() if held else "",
         "due_at": slot.due_at.isoformat(),
+        "request": held.request_id if served and held else slot.request_id,
+        "began_at": _moment(held.began_at if served and held else None),
+        "acknowledged_at": _moment(held.acknowledged_at if served and held else None),
         "reason": slot.fault[:_LONGEST],
     }
     at = slot.seen_at if served and slot.seen_at else slot.since
     return _fact(at, slot.key, Verdict.PASS if served else Verdict.FAIL, body)
+
+
+def _moment(at: datetime | None) -> str:
+    return at.isoformat() if at else ""

@@ -14,7 +14,7 @@ from everyhop.core.fault import did_you_mean
 from everyhop.core.finding import Finding
 from everyhop.core.guidelines.guideline import Guideline
 from everyhop.core.lint.judge import KNOWN, judge_file
-from everyhop.core.lint.rule import File, Place, Unreadable, Unread, unreadable
+from everyhop.core.lint.rule import File, Place, Unread, Unreadable, unreadable
 from everyhop.errors import EveryhopError
 
 

@@ -173,7 +173,7 @@ class Renewer:
             )
         except EveryhopError as error:
             return await self._fail(tick, stored, f"{error.code.name}: {error.message}")
-        held = _held(line, key_id, await self._authorities.get(line.issuer))
+        held = replace(_held(line, key_id, await self._authorities.get(line.issuer)), began_at=slot.since)
         due = due_at(held.issued_at, held.not_after, tick.renewal, self._random.fraction())
         issued = replace(slot.moved(CredentialEvent.ISSUED, self._clock.now()), pending=held, due_at=due)
         return await self._save(tick, issued, stored, f"serial {held.serial}")
@@ -187,7 +187,11 @@ class Renewer:
             return await self._fail(tick, stored, f"the proxy refused it: {refusal.reason}")
         if self._deployment.accepted(slot.node, slot.name) != slot.pending.serial:
             return stored
-        return await self._save(tick, slot.moved(CredentialEvent.ACKNOWLEDGED, self._clock.now()), stored, "")
+        now = self._clock.now()
+        taken = replace(
+            slot.moved(CredentialEvent.ACKNOWLEDGED, now), pending=replace(slot.pending, acknowledged_at=now)
+        )
+        return await self._save(tick, taken, stored, "")
 
     async def _prove(self, tick: Tick, stored: Stored[Slot], seen: SeenOnWire | None) -> Stored[Slot]:
         slot = stored.value

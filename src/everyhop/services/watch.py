@@ -1,7 +1,7 @@
 """Watch: everything that looks at the mesh beside the control loop, put together.
 
 Rules: each watch has its own pace and its own faults, and none can hurt another. The order of the story: flows are
-seen, endpoints asked, indicators measured and alerts judged, people told, observations summed up, sealed and forgotten.
+seen, endpoints asked, indicators measured and alerts judged, people told, metrics and traces sent, observations summed up, sealed and forgotten.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from everyhop.ports import EndpointProber, Sockets
 from everyhop.services.alert import Alerter, MakeNotifier
 from everyhop.services.chronicle import Chronicler
 from everyhop.services.flows import Catch, FlowWatcher, Sample
+from everyhop.services.forward import Forwarder, MakeTelemetry
 from everyhop.services.inspect import Inspector, MakeScanner
 from everyhop.services.inventory import status
 from everyhop.services.keep import Keeper
@@ -39,6 +40,7 @@ class Senses:
     prober: EndpointProber
     make_scanner: MakeScanner
     make_notifier: MakeNotifier
+    make_telemetry: MakeTelemetry
     catch: Catch | None = None
     sample: Sample | None = None
 
@@ -74,6 +76,7 @@ class Watching:
         )
         self._prover = Prover(store, outside.keys, mesh.gate, mesh.authorities, clock, times)
         self._chronicler = Chronicler(store)
+        self._forwarder = Forwarder(store, clock, report, self.meter, senses.make_telemetry, instance=outside.instance)
 
     @property
     def watches(self) -> Sequence[Watch]:
@@ -85,6 +88,7 @@ class Watching:
             Watch("indicators", settings.measure_seconds, self._measure),
             Watch("notifications", _OFTEN, self._tell),
             Watch("certificates", settings.count_seconds, self._note_events),
+            Watch("telemetry", settings.tick_seconds, self._forward),
             Watch("retention", settings.log_trim_seconds, self._keep),
             Watch("seals", settings.count_seconds, self._seal),
         )
@@ -105,6 +109,9 @@ class Watching:
 
     async def _note_events(self, scene: Scene) -> None:
         await self._chronicler.tick(scene.lease)
+
+    async def _forward(self, scene: Scene) -> None:
+        await self._forwarder.tick(scene.topology, scene.lease)
 
     async def _keep(self, scene: Scene) -> None:
         await self._keeper.tick(scene.lease)

@@ -20,7 +20,21 @@ _HARMLESS = frozenset((Weakness.CBC, Weakness.NO_FORWARD_SECRECY))
 _SEPARATOR = re.compile(r"[:, \t\n]+")
 _BROKEN_WORDS = frozenset(
     (
-        *("NULL", "ENULL", "ANULL", "ADH", "AECDH", "EXP", "EXPORT", "EXPORT40", "EXPORT56", "LOW", "MEDIUM", "RC4", "RC2"),
+        *(
+            "NULL",
+            "ENULL",
+            "ANULL",
+            "ADH",
+            "AECDH",
+            "EXP",
+            "EXPORT",
+            "EXPORT40",
+            "EXPORT56",
+            "LOW",
+            "MEDIUM",
+            "RC4",
+            "RC2",
+        ),
         *("DES", "3DES", "MD5", "IDEA", "SEED", "COMPLEMENTOFDEFAULT", "COMPLEMENTOFALL", "SSLV2", "@SECLEVEL=0"),
     )
 )

@@ -14,7 +14,18 @@ from everyhop.core.lint.rule import Place, Unreadable
 
 SECTIONS = frozenset(
     (
-        *("global", "defaults", "frontend", "backend", "listen", "peers", "resolvers", "mailers", "userlist", "program"),
+        *(
+            "global",
+            "defaults",
+            "frontend",
+            "backend",
+            "listen",
+            "peers",
+            "resolvers",
+            "mailers",
+            "userlist",
+            "program",
+        ),
         *("ring", "cache", "fcgi-app", "http-errors", "log-forward", "crt-store", "traces", "acme", "log-profile"),
     )
 )

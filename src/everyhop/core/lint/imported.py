@@ -1,8 +1,8 @@
 """What other tools found, from SARIF 2.1.0: bandit, semgrep, checkov, trivy and their like.
 
 Rules: only what is about transport security is taken, by the rule's code or the words of its name; the tool is named in
-the code (``bandit:B501``) and nothing is judged anew. What a tool suppressed stays told, as excused. A log from strangers
-never raises anything but ``sarif-invalid``, and at most :data:`MAX_RESULTS` results are taken.
+the code (``bandit:B501``) and nothing is judged anew. What a tool suppressed stays told, as excused. A log from
+strangers never raises anything but ``sarif-invalid``, and at most :data:`MAX_RESULTS` results are taken.
 """
 
 from __future__ import annotations

@@ -31,19 +31,16 @@ class Node:
     shift: int
     """Lines of the file before its document."""
 
-    def get(self, *steps: str | int) -> Node | None:
+    def get(self, *steps: str) -> Node | None:
         """The value at a way from here, or None."""
         value = self.value
         for step in steps:
-            if isinstance(value, dict) and isinstance(step, str) and step in value:
-                value = value[step]
-            elif isinstance(value, list) and isinstance(step, int) and step < len(value):
-                value = value[step]
-            else:
+            if not isinstance(value, dict) or step not in value or not isinstance(step, str):
                 return None
+            value = value[step]
         return Node(self.document, (*self.path, *steps), value, self.shift)
 
-    def text(self, *steps: str | int) -> str:
+    def text(self, *steps: str) -> str:
         """The text at a way from here; numbers as text; empty if there is none."""
         found = self.get(*steps)
         if found is None or isinstance(found.value, (dict, list)) or found.value is None:
@@ -56,7 +53,7 @@ class Node:
             for key, value in self.value.items():
                 yield key, Node(self.document, (*self.path, key), value, self.shift)
 
-    def each(self, *steps: str | int) -> Iterator[Node]:
+    def each(self, *steps: str) -> Iterator[Node]:
         """The items of the list at a way from here."""
         found = self.get(*steps)
         if found is not None and isinstance(found.value, list):

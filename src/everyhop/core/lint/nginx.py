@@ -169,9 +169,9 @@ def _unverified(config: NginxConfig, guideline: Guideline) -> Iterator[Hit]:
 def _client(config: NginxConfig, guideline: Guideline) -> Iterator[Hit]:
     del guideline
     for one in config.all("ssl_verify_client"):
-        if one.text in ("optional", "optional_no_ca"):
-            if one.text == "optional_no_ca" or "$ssl_client_verify" not in config.text:
-                yield Hit(one.place, f"expected ssl_verify_client on, got {one.text}", _said(one))
+        unjudged = one.text == "optional" and "$ssl_client_verify" not in config.text
+        if unjudged or one.text == "optional_no_ca":
+            yield Hit(one.place, f"expected ssl_verify_client on, got {one.text}", _said(one))
 
 
 # --- certificates -------------------------------------------------------------------------------------------------

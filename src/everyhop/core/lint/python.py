@@ -137,6 +137,8 @@ def _unverified_call(node: ast.Call) -> Iterator[Hit]:
     called = _last(node.func)
     if called == "_create_unverified_context":
         yield Hit(_place(node), "expected a context that verifies, got _create_unverified_context", called)
+    if called == "set_verify" and node.args and _last(node.args[0]) == "VERIFY_NONE":
+        yield Hit(_place(node), "expected VERIFY_PEER, got VERIFY_NONE: anybody can be the other side", called)
     for argument in node.keywords:
         name = argument.arg or ""
         off = name in _SWITCHES and _is(argument.value, False) and called in _CALLS and _first(node.func) != "jwt"

@@ -20,7 +20,8 @@ from everyhop.core.lint.text import Lines
 _BEGIN = "-----BEGIN "
 _PEM = re.compile(
     r"-----BEGIN (?P<kind>[A-Z0-9 ]{0,40})PRIVATE KEY(?: BLOCK)?-----"
-    r"(?P<heads>(?:(?:\s|\\n){1,40}[A-Za-z-]{2,30}: ?[^\n\\]{0,80}){0,4})(?:[\s\"'+,|>]|\\n|\\r){0,60}(?P<body>[A-Za-z0-9+/=]{40,80})"
+    r"(?P<heads>(?:(?:\s|\\n){1,40}[A-Za-z-]{2,30}: ?[^\n\\]{0,80}){0,4})"
+    r"(?:[\s\"'+,|>]|\\n|\\r){0,60}(?P<body>[A-Za-z0-9+/=]{40,80})"
 )
 _AGE = re.compile(r"AGE-SECRET-KEY-(?:PQ-)?1[0-9A-Z]{40,2000}")
 _WRAPPED = re.compile(r"(?<![A-Za-z0-9+/])LS0tLS1CRUdJTi[A-Za-z0-9+/]{20,200}")

@@ -169,6 +169,7 @@ GO_RULES: tuple[Rule[Source], ...] = (
 
 # --- JavaScript and TypeScript ------------------------------------------------------------------------------------
 
+_ANY_ARGUMENTS = r"(?:\([^)]{0,80}\)|\w{1,40})\s{0,20}=>\s{0,20}"
 _JS_GOOD = 'const agent = new https.Agent({ ca: bundle, minVersion: "TLSv1.3" });\n'
 
 JAVASCRIPT_RULES: tuple[Rule[Source], ...] = (
@@ -191,8 +192,7 @@ JAVASCRIPT_RULES: tuple[Rule[Source], ...] = (
             ),
             (r"\bstrictSSL[\"']?\s{0,20}:\s{0,20}false\b", "expected verification, got strictSSL: false"),
             (
-                r"\bcheckServerIdentity[\"']?\s{0,20}:\s{0,20}(?:\([^)]{0,80}\)|\w{1,40})\s{0,20}=>\s{0,20}"
-                r"(?:undefined|null|\{\s{0,20}\}|true)",
+                rf"\bcheckServerIdentity[\"']?\s{{0,20}}:\s{{0,20}}{_ANY_ARGUMENTS}(?:undefined|null|\{{\s{{0,20}}\}}|true)",
                 "expected the server's name to be checked, got a check that says nothing",
             ),
         ),
@@ -222,6 +222,8 @@ JAVASCRIPT_RULES: tuple[Rule[Source], ...] = (
 # --- Java and Kotlin ----------------------------------------------------------------------------------------------
 
 _JAVA_GOOD = 'SSLContext context = SSLContext.getInstance("TLSv1.3");\n'
+_TRUST_ALL = "NoopHostnameVerifier|AllowAllHostnameVerifier|InsecureTrustManagerFactory|TrustAllStrategy"
+_TWO_NAMES = r"\(?\s{0,9}\w{1,40}\s{0,9},\s{0,9}\w{1,40}\s{0,9}\)?"
 _EMPTY = r"\s{0,40}(?:throws\s{1,20}[\w.,\s]{1,200})?\{\s{0,200}(?:return\s{0,20};\s{0,200})?\}"
 
 JAVA_RULES: tuple[Rule[Source], ...] = (
@@ -239,12 +241,11 @@ JAVA_RULES: tuple[Rule[Source], ...] = (
                 "expected a trust manager that checks, got one that says yes",
             ),
             (
-                r"\bALLOW_ALL_HOSTNAME_VERIFIER\b|(?<![.\w])(?:NoopHostnameVerifier|AllowAllHostnameVerifier|"
-                r"InsecureTrustManagerFactory|TrustAllStrategy|NullHostnameVerifier)\b",
+                rf"\bALLOW_ALL_HOSTNAME_VERIFIER\b|(?<![.\w])(?:{_TRUST_ALL})\b",
                 "expected verification, got something that trusts all",
             ),
             (
-                r"\bHostnameVerifier\s{0,20}\(\s{0,20}\(?\s{0,9}\w{1,40}\s{0,9},\s{0,9}\w{1,40}\s{0,9}\)?\s{0,20}->\s{0,20}(?:\{\s{0,40}return\s{1,9})?true\b",
+                rf"\bHostnameVerifier\s{{0,20}}\(\s{{0,20}}{_TWO_NAMES}\s{{0,20}}->\s{{0,20}}(?:\{{\s{{0,40}}return\s{{1,9}})?true\b",
                 "expected the server's name to be checked, got a verifier that says yes",
             ),
         ),
@@ -275,7 +276,7 @@ JAVA_RULES: tuple[Rule[Source], ...] = (
 
 _SHELL_GOOD = "curl --fail --cacert /etc/everyhop/bundle.pem https://api.internal/health\n"
 _ASSIGNED = re.compile(
-    r"(?:^|(?<=[\s;&(]))(?:export\s{1,9}|ENV\s{1,9}|ARG\s{1,9})?(?P<name>[A-Z][A-Z0-9_]{2,60})[= ][\"']?(?P<value>[^\s\"';]{0,300})",
+    r"(?:^|(?<=[\s;&(]))(?P<name>[A-Z][A-Z0-9_]{2,60})[= ][\"']?(?P<value>[^\s\"';]{0,300})",
     re.MULTILINE,
 )
 

@@ -50,6 +50,8 @@ VENV = Path(os.environ.get("UV_PROJECT_ENVIRONMENT", ROOT / ".venv"))
 BIN = VENV / "bin"
 PYTHON = str(BIN / "python")
 
+PARALLEL = ["-n", "2", "--dist", "loadfile"]
+"""All tests: two files at a time, each file in its order."""
 SPHINX = [PYTHON, "-m", "sphinx", "-q", "-W", "--keep-going", "-d", "build/doctrees", "docs", "build/docs"]
 STAGES = {
     "lock": [str(UV), "lock", "--check", "--quiet", "--no-python-downloads", "--python", PYTHON],
@@ -192,7 +194,7 @@ def test(arguments: list[str]) -> int:
     if os.environ.get("CI") == "true":
         install_servers()
     prepare("test")
-    become(PYTHON, "-m", "pytest", *arguments)
+    become(PYTHON, "-m", "pytest", *(arguments or PARALLEL))
 
 
 def bench(arguments: list[str]) -> int:

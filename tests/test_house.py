@@ -153,6 +153,12 @@ def endpoint_rules() -> set[str]:
     return set(RULES) | {severity.value for severity in Severity}
 
 
+def lint_rules() -> set[str]:
+    from everyhop.core.lint.judge import KNOWN
+
+    return set(KNOWN)
+
+
 def guidelines() -> set[str]:
     from everyhop.core.guidelines.registry import ALIASES, GUIDELINES
 
@@ -215,6 +221,7 @@ REGISTRIES: list[tuple[str, Callable[[str], set[str]], Callable[[], set[str]]]] 
     ("reference/errors.md", first_cells, lambda: set(errors.CODES)),
     ("reference/guidelines.md", first_cells, guidelines),
     ("reference/indicators.md", first_cells, indicators),
+    ("reference/lint-rules.md", first_cells, lint_rules),
     ("reference/metrics.md", first_cells, metrics),
     ("reference/profiles.md", first_cells, profiles),
     ("reference/rules.md", first_cells, rules),

@@ -136,6 +136,38 @@ def endpoint_rules() -> str:
     )
 
 
+def lint_rules() -> str:
+    """Rules about files, kind by kind, each with a file as it should be."""
+    from everyhop.core.lint.excuses import SEVERITIES
+    from everyhop.core.lint.languages import LANGUAGES, SECRETS
+    from everyhop.core.lint.rule import UNREADABLE
+
+    parts: list[str] = []
+    for language in (*LANGUAGES, SECRETS):
+        rows = [
+            (code(one.code), one.severity.value, one.explanation, one.remedy, one.citation) for one in language.rules
+        ]
+        title = f"{language.name[0].upper()}{language.name[1:]}" if language is not SECRETS else "Every file"
+        goods = dict.fromkeys(one.good for one in language.rules)
+        shown = "\n\n".join(f"```text\n{good.rstrip()}\n```" for good in goods)
+        head = ("Rule", "Severity", "Why", "What to do", "Source")
+        parts.append(f"## {title}\n\n{table(head, rows)}\n\nAs it should be:\n\n{shown}")
+    meanings = {
+        "excuse-invalid": "a comment that excuses nothing: it names no rule, no day or no reason",
+        "excuse-expired": "an excuse whose last day is over",
+        "excuse-unused": "an excuse that covers nothing any more",
+    }
+    others = [(code(name), severity.value, meanings[name]) for name, severity in SEVERITIES.items()]
+    others.append((code(UNREADABLE), "unknown", "a file that could not be read; nothing else was asked of it"))
+    return page(
+        "Rules about files",
+        "What `everyhop lint` asks of files. The code of a rule never changes its meaning. A finding of severity low "
+        "or info is advice: it is told, and fails nothing. What others found keeps their tool's name: `bandit:B501`.",
+        *parts,
+        "## About excuses and files\n\n" + table(("Code", "Severity", "Meaning"), others),
+    )
+
+
 _SEVERITIES = {
     "critical": "readable or forgeable by anybody on the path, today",
     "high": "breakable with effort, or refused by every client that verifies",
@@ -377,6 +409,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "docs/reference/everyhop.schema.json": schema,
     "docs/reference/guidelines.md": guidelines,
     "docs/reference/indicators.md": indicators,
+    "docs/reference/lint-rules.md": lint_rules,
     "docs/reference/metrics.md": metrics,
     "docs/reference/profiles.md": profiles,
     "docs/reference/rules.md": rules,

@@ -131,6 +131,19 @@ def test_the_end_that_knows_tells_of_resumption() -> None:
     }
     found = resumption(scope(0.8, timedelta(minutes=5)), of_one_end(counts, "web -> api"))
     assert (found.good, found.total, found.value) == (45, 90, 0.5)
+    assert resumption(scope(), Counts(resumed=50, resumption_known=400)).good == 50
+    early = resumption(scope(0.8, timedelta(minutes=5)), Counts(resumed=50, resumption_known=40))
+    assert early.value == 1, "some of the connections that took a session up have not ended yet"
+
+
+def test_the_end_that_knows_tells_how_long_handshakes_took() -> None:
+    """The serving end of a TCP tunnel has no time for them."""
+    calling = Counts(results={"ok": 2}, buckets=(0, 1, 1, *[2] * 7), handshake_us=3_700)
+    both = {("web -> api", SERVER): counted("ok", 2), ("web -> api", CLIENT): calling}
+    found = of_one_end(both, "web -> api")
+    assert (found.ok, found.buckets, found.handshake_us) == (2, calling.buckets, 3_700)
+    both["web -> api", SERVER] = Counts(results={"ok": 1}, buckets=(*[0] * 8, 1, 1), handshake_us=100_000)
+    assert of_one_end(both, "web -> api").handshake_us == 100_000, "the serving end goes first"
 
 
 def test_resumption_means_nothing_where_handshakes_are_few() -> None:

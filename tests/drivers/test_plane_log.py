@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
 
 from everyhop.drivers.planes import counters, log
+from everyhop.drivers.planes.envoy import EnvoyPlane
 
 
 def append(path: Path, *lines: str, end: str = "\n") -> None:
@@ -88,6 +90,34 @@ def test_more_than_one_reading_holds_is_read_by_the_next(tmp_path: Path, monkeyp
         found += lines
     assert found[:3] == [b"one", b"two", b"three"]
     assert found[-1] == b"four", "a line too long for anybody is stepped over"
+
+
+def test_a_log_whose_turning_over_was_cut_short_is_found(tmp_path: Path) -> None:
+    path = tmp_path / "connections.jsonl"
+    append(path, "one")
+    assert not log.is_stuck(path)
+    log.turn_over(path)
+    assert log.is_stuck(path), "killed before the proxy was told"
+    log.turn_back(path)
+    assert not log.is_stuck(path)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b"[]", b"7", b'"x"', b"null", b'{"at": 7}', b'{"at": null}', b"\xff", b'{"at": "2026-11-22T20:37:18.923206Z"'],
+)
+def test_a_line_that_is_none_is_no_fact(tmp_path: Path, line: bytes) -> None:
+    path = tmp_path / "nodes" / "web" / "connections.jsonl"
+    path.parent.mkdir(parents=True)
+    good = (
+        b'{"at":"2026-11-22T20:37:18.923206Z","end":"server","listener":"inbound","peer_serial":"xyz","sni":"\\ud800"}'
+    )
+    path.write_bytes(line + b"\n" + good + b"\n" + b'{"at":"2026-11-' + good + b"\n")
+    reading = asyncio.run(EnvoyPlane(tmp_path, tmp_path / "xds.sock").connections("web", ""))
+    assert [(one.listener, one.peer_serial, one.server_name) for one in reading.connections] == [
+        ("inbound", None, "?"),
+        ("inbound", None, "?"),
+    ]
 
 
 def test_counters_are_read_by_their_names() -> None:

@@ -2,51 +2,34 @@
 
 Rules: an endpoint is one entry in :data:`ENDPOINTS`: the server, what it is held to, and the whole answer that is
 right. A failure is *wrong* if somebody must act, else *advice*; what could not be told is named where it might be
-wrong. What OpenSSL would choose by itself is fixed for every server by :data:`OPENSSL_CONF`, so that the answers are
-the same on every machine.
+wrong.
 """
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Callable, Generator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
-from typing import Any
 
-import pytest
-from tests.servers.caddy import caddy
+from tests.servers.bench import (
+    Start,
+    a_caddy,
+    a_haproxy,
+    a_mariadb,
+    a_mosquitto,
+    a_postgresql,
+    a_redis,
+    an_envoy,
+    an_nginx,
+    an_openssl,
+    an_smtp,
+)
 from tests.servers.certificates import NAME
-from tests.servers.envoy import envoy
-from tests.servers.haproxy import haproxy
-from tests.servers.mariadb import MariaDb
-from tests.servers.mosquitto import mosquitto
-from tests.servers.nginx import BOTH, EC, RSA, nginx
-from tests.servers.openssl import s_server
-from tests.servers.postgresql import Postgresql, postgresql
-from tests.servers.redis import redis
-from tests.servers.smtp import smtp
+from tests.servers.nginx import BOTH, EC, RSA
 
 from everyhop.core.endpoint.facts import Encryption
 from everyhop.core.endpoint.target import Target, Wire
 from everyhop.core.tls.versions import TLS12, TLS13
 from everyhop.core.verdict import Verdict
-
-SOURCE = "127.0.0.9"
-"""Where the probes come from."""
-
-OPENSSL_CONF = """openssl_conf = all
-[all]
-ssl_conf = tls
-[tls]
-system_default = defaults
-[defaults]
-MinProtocol = TLSv1.2
-CipherString = DEFAULT@SECLEVEL=2
-Groups = X25519:P-256:P-384
-"""
 
 HTTP, SERVICES, MODERN = "mozilla-intermediate@6.0", "everyhop@2026-11", "mozilla-modern@6.0"
 
@@ -56,49 +39,6 @@ _OLD = "ssl_protocols TLSv1 TLSv1.1 TLSv1.2 TLSv1.3; ssl_ecdh_curve X25519:P-256
 _CLIENTS = "ssl_protocols TLSv1.3; ssl_client_certificate {home}/ca.pem; ssl_verify_client "
 
 _EVERYBODY, _TLS_ONLY = ["host all all all scram-sha-256"], ["hostssl all all all scram-sha-256"]
-_PROBE_ACCOUNT = f"create or replace user everyhop@{SOURCE} identified by '';\n"
-
-
-class Bench:
-    """Where servers are started. What takes long to make is made once, when it is first needed."""
-
-    def __init__(self, stack: ExitStack, home: Callable[[str], Path]) -> None:
-        """``home`` makes a new directory; ``stack`` ends what was made."""
-        self._stack = stack
-        self.home = home
-
-    @contextmanager
-    def serving(self, endpoint: Endpoint) -> Generator[int]:
-        """The endpoint's server; its port."""
-        with ExitStack() as stack:
-            with pytest.MonkeyPatch.context() as environment:
-                environment.setenv("OPENSSL_CONF", str(self._openssl_conf))
-                port = stack.enter_context(endpoint.start(self))
-            yield port
-
-    @cached_property
-    def postgresql(self) -> Postgresql:
-        return self._stack.enter_context(postgresql())
-
-    @cached_property
-    def mariadb(self) -> MariaDb:
-        return MariaDb(self._short())
-
-    @cached_property
-    def _openssl_conf(self) -> Path:
-        """Servers that do not run as we do read it, too."""
-        home = self._short()
-        home.chmod(0o755)
-        file = home / "openssl.cnf"
-        file.write_text(OPENSSL_CONF)
-        return file
-
-    def _short(self) -> Path:
-        """A directory whose path leaves room for a socket's name."""
-        return Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="eh-")))
-
-
-Start = Callable[[Bench], AbstractContextManager[int]]
 
 
 @dataclass(frozen=True)
@@ -138,86 +78,6 @@ class Endpoint:
         return Target("127.0.0.1", port, server_name=NAME, wire=self.wire, tls_first=self.tls_first)
 
 
-# --- how each kind is started -------------------------------------------------------------------------------------
-
-
-def _nginx(directives: str) -> Start:
-    @contextmanager
-    def start(bench: Bench) -> Generator[int]:
-        name = "tls" if "ssl_certificate" in directives else "plain"
-        with nginx(bench.home("nginx"), {name: directives}) as ports:
-            yield ports[name]
-
-    return start
-
-
-def _envoy(parameters: Mapping[str, Any]) -> Start:
-    @contextmanager
-    def start(bench: Bench) -> Generator[int]:
-        with envoy(bench.home("envoy"), {"one": parameters}) as ports:
-            yield ports["one"]
-
-    return start
-
-
-def _haproxy(bind: str) -> Start:
-    @contextmanager
-    def start(bench: Bench) -> Generator[int]:
-        with haproxy(bench.home("haproxy"), {"one": bind}) as ports:
-            yield ports["one"]
-
-    return start
-
-
-def _caddy(tls: str) -> Start:
-    return lambda bench: caddy(bench.home("caddy"), tls)
-
-
-def _openssl(*arguments: str) -> Start:
-    return lambda bench: s_server(bench.home("openssl"), *arguments)
-
-
-def _postgresql(rules: list[str], *, tls: bool = True, more: Mapping[str, str] | None = None) -> Start:
-    return lambda bench: bench.postgresql.serving(rules, tls=tls, more=more)
-
-
-def _mariadb(*options: str, tls: bool = True) -> Start:
-    """Abandoned handshakes count as errors of the client's host there: here they may."""
-
-    @contextmanager
-    def start(bench: Bench) -> Generator[int]:
-        script = bench.home("accounts") / "init.sql"
-        script.write_text(_PROBE_ACCOUNT)
-        fixed = (f"--init-file={script}", "--max-connect-errors=1000000")
-        with bench.mariadb.serving(*fixed, *options, tls=tls) as port:
-            yield port
-
-    return start
-
-
-def _redis(*, tls: bool) -> Start:
-    @contextmanager
-    def start(bench: Bench) -> Generator[int]:
-        with redis(bench.home("redis"), more={"tls-protocols": "TLSv1.3"}) as server:
-            yield server.tls if tls else server.plain
-
-    return start
-
-
-def _mosquitto(*, tls: bool) -> Start:
-    @contextmanager
-    def start(bench: Bench) -> Generator[int]:
-        with mosquitto(bench.home("mosquitto"), "tls_version tlsv1.3") as server:
-            yield server.tls if tls else server.plain
-
-    return start
-
-
-def _smtp(*, tls: bool, required: bool = False) -> Start:
-    """sslscan reads an answer once: it has to come in one piece."""
-    return lambda _: smtp(tls=tls, required=required, whole=True)
-
-
 # --- the endpoints ------------------------------------------------------------------------------------------------
 
 _TLS13 = {TLS13: {0x1301, 0x1302, 0x1303}}
@@ -227,7 +87,7 @@ ENDPOINTS = (
     Endpoint(
         name="nginx-wide-open",
         about="nginx, TLS 1.0 to 1.3, every suite",
-        start=_nginx(BOTH + _OLD + "ssl_ciphers ALL:eNULL@SECLEVEL=0; ssl_dhparam {home}/dh2048.pem;"),
+        start=an_nginx(BOTH + _OLD + "ssl_ciphers ALL:eNULL@SECLEVEL=0; ssl_dhparam {home}/dh2048.pem;"),
         wire=Wire.HTTP,
         wrong=("tls-version-old", "tls-suite-forbidden", "tls-group-forbidden", "hsts-missing"),
         advice=("tls-group-post-quantum",),
@@ -236,7 +96,7 @@ ENDPOINTS = (
     Endpoint(
         name="nginx-old",
         about="nginx, TLS 1.0 to 1.3, OpenSSL's default suites",
-        start=_nginx(RSA + _OLD + "ssl_ciphers DEFAULT@SECLEVEL=0;"),
+        start=an_nginx(RSA + _OLD + "ssl_ciphers DEFAULT@SECLEVEL=0;"),
         wire=Wire.HTTP,
         wrong=("tls-version-old", "tls-suite-forbidden", "tls-group-forbidden", "hsts-missing"),
         advice=("tls-group-post-quantum",),
@@ -245,7 +105,7 @@ ENDPOINTS = (
     Endpoint(
         name="nginx-tls10",
         about="nginx, TLS 1.0 only",
-        start=_nginx(RSA + "ssl_protocols TLSv1; ssl_ciphers DEFAULT@SECLEVEL=0;"),
+        start=an_nginx(RSA + "ssl_protocols TLSv1; ssl_ciphers DEFAULT@SECLEVEL=0;"),
         wire=Wire.HTTP,
         wrong=("tls-version-old", "tls-version-missing", "hsts-missing"),
         advice=("tls-group-post-quantum",),
@@ -254,7 +114,7 @@ ENDPOINTS = (
     Endpoint(
         name="nginx-null",
         about="nginx, suites without encryption only",
-        start=_nginx(RSA + "ssl_protocols TLSv1.2; ssl_ciphers eNULL@SECLEVEL=0;"),
+        start=an_nginx(RSA + "ssl_protocols TLSv1.2; ssl_ciphers eNULL@SECLEVEL=0;"),
         wire=Wire.HTTP,
         wrong=("tls-version-missing", "tls-suite-forbidden"),
         advice=("tls-group-post-quantum",),
@@ -264,7 +124,7 @@ ENDPOINTS = (
     Endpoint(
         name="nginx-intermediate",
         about="nginx as Mozilla's intermediate wants it, RSA and ECDSA",
-        start=_nginx(BOTH + "ssl_protocols TLSv1.2 TLSv1.3;" + _AEAD),
+        start=an_nginx(BOTH + "ssl_protocols TLSv1.2 TLSv1.3;" + _AEAD),
         wire=Wire.HTTP,
         verdict=Verdict.PASS,
         advice=("tls-group-post-quantum",),
@@ -273,7 +133,7 @@ ENDPOINTS = (
     Endpoint(
         name="nginx-modern",
         about="nginx as Mozilla's modern wants it",
-        start=_nginx(EC + "ssl_protocols TLSv1.3;" + _HSTS),
+        start=an_nginx(EC + "ssl_protocols TLSv1.3;" + _HSTS),
         wire=Wire.HTTP,
         guideline=MODERN,
         verdict=Verdict.PASS,
@@ -283,7 +143,7 @@ ENDPOINTS = (
     Endpoint(
         name="nginx-no-hsts",
         about="nginx as modern wants it, but for HSTS",
-        start=_nginx(EC + "ssl_protocols TLSv1.3;"),
+        start=an_nginx(EC + "ssl_protocols TLSv1.3;"),
         wire=Wire.HTTP,
         guideline=MODERN,
         wrong=("hsts-missing",),
@@ -293,7 +153,7 @@ ENDPOINTS = (
     Endpoint(
         name="nginx-mutual",
         about="nginx, client certificates required",
-        start=_nginx(EC + _CLIENTS + "on;"),
+        start=an_nginx(EC + _CLIENTS + "on;"),
         wire=Wire.HTTP,
         guideline=SERVICES,
         mutual=True,
@@ -304,7 +164,7 @@ ENDPOINTS = (
     Endpoint(
         name="nginx-mutual-optional",
         about="nginx, client certificates asked for",
-        start=_nginx(EC + _CLIENTS + "optional;"),
+        start=an_nginx(EC + _CLIENTS + "optional;"),
         wire=Wire.HTTP,
         guideline=SERVICES,
         mutual=True,
@@ -315,7 +175,7 @@ ENDPOINTS = (
     Endpoint(
         name="nginx-plaintext",
         about="nginx without TLS",
-        start=_nginx(""),
+        start=an_nginx(""),
         wire=Wire.HTTP,
         tls_first=False,
         encryption=Encryption.PLAINTEXT,
@@ -324,7 +184,7 @@ ENDPOINTS = (
     Endpoint(
         name="nginx-redirect",
         about="nginx without TLS, sends everybody to https",
-        start=_nginx("return 301 https://$host$request_uri;"),
+        start=an_nginx("return 301 https://$host$request_uri;"),
         wire=Wire.HTTP,
         tls_first=False,
         encryption=Encryption.PLAINTEXT,
@@ -333,7 +193,7 @@ ENDPOINTS = (
     Endpoint(
         name="envoy",
         about="Envoy with its defaults",
-        start=_envoy({}),
+        start=an_envoy({}),
         wire=Wire.HTTP,
         guideline=SERVICES,
         wrong=("tls-version-old",),
@@ -342,7 +202,9 @@ ENDPOINTS = (
     Endpoint(
         name="envoy-post-quantum",
         about="Envoy as everyhop configures it: TLS 1.3, a hybrid first",
-        start=_envoy({"ecdh_curves": ["X25519MLKEM768", "X25519", "P-256"], "tls_minimum_protocol_version": "TLSv1_3"}),
+        start=an_envoy(
+            {"ecdh_curves": ["X25519MLKEM768", "X25519", "P-256"], "tls_minimum_protocol_version": "TLSv1_3"}
+        ),
         wire=Wire.HTTP,
         guideline=SERVICES,
         verdict=Verdict.PASS,
@@ -351,7 +213,7 @@ ENDPOINTS = (
     Endpoint(
         name="envoy-post-quantum-only",
         about="Envoy, TLS 1.3 with the hybrid only",
-        start=_envoy({"ecdh_curves": ["X25519MLKEM768"], "tls_minimum_protocol_version": "TLSv1_3"}),
+        start=an_envoy({"ecdh_curves": ["X25519MLKEM768"], "tls_minimum_protocol_version": "TLSv1_3"}),
         wire=Wire.HTTP,
         guideline=SERVICES,
         blind=Blind("sslscan 2.0.7 knows no post-quantum group", _TLS13),
@@ -361,7 +223,7 @@ ENDPOINTS = (
     Endpoint(
         name="envoy-classic",
         about="Envoy, TLS 1.3 with curves only",
-        start=_envoy({"ecdh_curves": ["X25519", "P-256"], "tls_minimum_protocol_version": "TLSv1_3"}),
+        start=an_envoy({"ecdh_curves": ["X25519", "P-256"], "tls_minimum_protocol_version": "TLSv1_3"}),
         wire=Wire.HTTP,
         guideline=SERVICES,
         verdict=Verdict.PASS,
@@ -371,7 +233,7 @@ ENDPOINTS = (
     Endpoint(
         name="envoy-mutual",
         about="Envoy, client certificates required",
-        start=_envoy({"require_client_certificate": True, "tls_minimum_protocol_version": "TLSv1_3"}),
+        start=an_envoy({"require_client_certificate": True, "tls_minimum_protocol_version": "TLSv1_3"}),
         wire=Wire.HTTP,
         guideline=SERVICES,
         mutual=True,
@@ -382,7 +244,7 @@ ENDPOINTS = (
     Endpoint(
         name="envoy-mutual-tls12",
         about="Envoy, client certificates required, TLS 1.2",
-        start=_envoy({"require_client_certificate": True, "tls_maximum_protocol_version": "TLSv1_2"}),
+        start=an_envoy({"require_client_certificate": True, "tls_maximum_protocol_version": "TLSv1_2"}),
         wire=Wire.HTTP,
         mutual=True,
         blind=Blind(_SIGPIPE, {TLS12: {0xC02B, 0xC02C, 0xCCA9}}),
@@ -394,7 +256,7 @@ ENDPOINTS = (
     Endpoint(
         name="caddy",
         about="Caddy with its defaults",
-        start=_caddy(""),
+        start=a_caddy(""),
         wire=Wire.HTTP,
         wrong=("hsts-missing",),
         advice=("tls-group-post-quantum", "tls-server-order"),
@@ -403,7 +265,7 @@ ENDPOINTS = (
     Endpoint(
         name="caddy-tls13",
         about="Caddy, TLS 1.3 with two curves",
-        start=_caddy("protocols tls1.3 tls1.3\n curves x25519 secp256r1"),
+        start=a_caddy("protocols tls1.3 tls1.3\n curves x25519 secp256r1"),
         wire=Wire.HTTP,
         guideline=SERVICES,
         verdict=Verdict.PASS,
@@ -413,7 +275,7 @@ ENDPOINTS = (
     Endpoint(
         name="caddy-narrow",
         about="Caddy, TLS 1.2, one suite, one curve that is not the certificate's",
-        start=_caddy("protocols tls1.2 tls1.2\n curves x25519\n ciphers TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"),
+        start=a_caddy("protocols tls1.2 tls1.2\n curves x25519\n ciphers TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"),
         wire=Wire.HTTP,
         blind=Blind("sslscan offers no x25519 beside a P-256 certificate", {TLS12: {0xC02B}}),
         wrong=("tls-version-missing", "hsts-missing"),
@@ -423,7 +285,7 @@ ENDPOINTS = (
     Endpoint(
         name="haproxy",
         about="HAProxy with its defaults",
-        start=_haproxy(""),
+        start=a_haproxy(""),
         wire=Wire.HTTP,
         wrong=("tls-suite-forbidden", "hsts-missing"),
         advice=("tls-group-post-quantum", "tls-server-order"),
@@ -432,7 +294,7 @@ ENDPOINTS = (
     Endpoint(
         name="haproxy-old",
         about="HAProxy, TLS 1.0 to 1.3, every suite",
-        start=_haproxy("ssl-min-ver TLSv1.0 ciphers ALL@SECLEVEL=0"),
+        start=a_haproxy("ssl-min-ver TLSv1.0 ciphers ALL@SECLEVEL=0"),
         wire=Wire.HTTP,
         wrong=("tls-version-old", "tls-suite-forbidden", "hsts-missing"),
         advice=("tls-group-post-quantum", "tls-server-order"),
@@ -441,7 +303,7 @@ ENDPOINTS = (
     Endpoint(
         name="haproxy-tls13",
         about="HAProxy, TLS 1.3",
-        start=_haproxy("alpn h2,http/1.1 ssl-min-ver TLSv1.3"),
+        start=a_haproxy("alpn h2,http/1.1 ssl-min-ver TLSv1.3"),
         wire=Wire.HTTP,
         guideline=SERVICES,
         verdict=Verdict.PASS,
@@ -451,7 +313,7 @@ ENDPOINTS = (
     Endpoint(
         name="openssl",
         about="openssl s_server with its defaults",
-        start=_openssl(),
+        start=an_openssl(),
         wire=Wire.TLS,
         wrong=("tls-suite-forbidden",),
         advice=("tls-group-post-quantum",),
@@ -460,7 +322,7 @@ ENDPOINTS = (
     Endpoint(
         name="openssl-anonymous",
         about="openssl s_server, suites without a certificate",
-        start=_openssl("-cipher", "aNULL:@SECLEVEL=0", "-tls1_2"),
+        start=an_openssl("-cipher", "aNULL:@SECLEVEL=0", "-tls1_2"),
         wire=Wire.TLS,
         wrong=("tls-version-missing", "tls-suite-forbidden", "tls-dh-small"),
         advice=("tls-group-post-quantum",),
@@ -470,7 +332,7 @@ ENDPOINTS = (
     Endpoint(
         name="openssl-fields",
         about="openssl s_server, TLS 1.3 with finite fields",
-        start=_openssl("-groups", "ffdhe2048:ffdhe3072", "-tls1_3"),
+        start=an_openssl("-groups", "ffdhe2048:ffdhe3072", "-tls1_3"),
         wire=Wire.TLS,
         wrong=("tls-group-forbidden",),
         advice=("tls-group-post-quantum",),
@@ -479,7 +341,7 @@ ENDPOINTS = (
     Endpoint(
         name="postgresql-off",
         about="PostgreSQL, `ssl = off`",
-        start=_postgresql(_EVERYBODY, tls=False),
+        start=a_postgresql(_EVERYBODY, tls=False),
         wire=Wire.POSTGRESQL,
         tls_first=False,
         starttls="psql",
@@ -489,7 +351,7 @@ ENDPOINTS = (
     Endpoint(
         name="postgresql-offered",
         about="PostgreSQL, `ssl = on`, `host` lines",
-        start=_postgresql(_EVERYBODY),
+        start=a_postgresql(_EVERYBODY),
         wire=Wire.POSTGRESQL,
         tls_first=False,
         starttls="psql",
@@ -501,7 +363,7 @@ ENDPOINTS = (
     Endpoint(
         name="postgresql-required",
         about="PostgreSQL, TLS 1.3, `hostssl` lines only",
-        start=_postgresql(_TLS_ONLY, more={"ssl_min_protocol_version": "TLSv1.3"}),
+        start=a_postgresql(_TLS_ONLY, more={"ssl_min_protocol_version": "TLSv1.3"}),
         wire=Wire.POSTGRESQL,
         tls_first=False,
         guideline=SERVICES,
@@ -514,7 +376,7 @@ ENDPOINTS = (
     Endpoint(
         name="mariadb-off",
         about="MariaDB, `skip-ssl`",
-        start=_mariadb(tls=False),
+        start=a_mariadb(tls=False),
         wire=Wire.MYSQL,
         tls_first=False,
         starttls="mysql",
@@ -524,7 +386,7 @@ ENDPOINTS = (
     Endpoint(
         name="mariadb-offered",
         about="MariaDB with a certificate",
-        start=_mariadb(),
+        start=a_mariadb(),
         wire=Wire.MYSQL,
         tls_first=False,
         starttls="mysql",
@@ -536,7 +398,7 @@ ENDPOINTS = (
     Endpoint(
         name="mariadb-required",
         about="MariaDB, TLS 1.3, `require_secure_transport`",
-        start=_mariadb("--require-secure-transport=ON", "--tls-version=TLSv1.3"),
+        start=a_mariadb("--require-secure-transport=ON", "--tls-version=TLSv1.3"),
         wire=Wire.MYSQL,
         tls_first=False,
         guideline=SERVICES,
@@ -549,7 +411,7 @@ ENDPOINTS = (
     Endpoint(
         name="redis-plaintext",
         about="Redis without TLS",
-        start=_redis(tls=False),
+        start=a_redis(tls=False),
         wire=Wire.REDIS,
         tls_first=False,
         encryption=Encryption.PLAINTEXT,
@@ -558,7 +420,7 @@ ENDPOINTS = (
     Endpoint(
         name="redis",
         about="Redis, TLS 1.3",
-        start=_redis(tls=True),
+        start=a_redis(tls=True),
         wire=Wire.REDIS,
         guideline=SERVICES,
         verdict=Verdict.PASS,
@@ -568,7 +430,7 @@ ENDPOINTS = (
     Endpoint(
         name="mosquitto-plaintext",
         about="Mosquitto without TLS",
-        start=_mosquitto(tls=False),
+        start=a_mosquitto(tls=False),
         wire=Wire.MQTT,
         tls_first=False,
         encryption=Encryption.PLAINTEXT,
@@ -577,7 +439,7 @@ ENDPOINTS = (
     Endpoint(
         name="mosquitto",
         about="Mosquitto, TLS 1.3",
-        start=_mosquitto(tls=True),
+        start=a_mosquitto(tls=True),
         wire=Wire.MQTT,
         guideline=SERVICES,
         verdict=Verdict.PASS,
@@ -587,7 +449,7 @@ ENDPOINTS = (
     Endpoint(
         name="smtp-plaintext",
         about="SMTP without STARTTLS",
-        start=_smtp(tls=False),
+        start=an_smtp(tls=False),
         wire=Wire.SMTP,
         tls_first=False,
         starttls="smtp",
@@ -597,7 +459,7 @@ ENDPOINTS = (
     Endpoint(
         name="smtp-offered",
         about="SMTP, STARTTLS offered",
-        start=_smtp(tls=True),
+        start=an_smtp(tls=True),
         wire=Wire.SMTP,
         tls_first=False,
         starttls="smtp",
@@ -609,7 +471,7 @@ ENDPOINTS = (
     Endpoint(
         name="smtp-required",
         about="SMTP, STARTTLS required",
-        start=_smtp(tls=True, required=True),
+        start=an_smtp(tls=True, required=True),
         wire=Wire.SMTP,
         tls_first=False,
         starttls="smtp",

@@ -132,7 +132,7 @@ def test_a_mesh_at_work_has_no_plaintext_flow() -> None:
     connect("127.0.0.1:40006", "127.0.0.1:7002", calling=DB_PROXY, serving=DB)
     found = stage.tick()
     assert {key: flow.encryption for key, flow in found.items()} == {
-        "curl -> 127.0.0.1:8443": FlowClass.TLS,
+        "curl (shop) -> 127.0.0.1:8443": FlowClass.TLS,
         "edge -> 127.0.0.1:9001": FlowClass.MTLS,
         "web -> 127.0.0.1:7001": FlowClass.WITHIN_SERVICE,
         "web -> 127.0.0.1:7101": FlowClass.WITHIN_SERVICE,
@@ -165,7 +165,7 @@ def test_a_service_in_anothers_way_out_is_plaintext() -> None:
 def test_one_user_on_this_machine_is_listed_and_not_counted() -> None:
     stage = Stage()
     stage.sockets.connect("127.0.0.1:40001", "127.0.0.1:7002", calling=SHELL, serving=DB)
-    flow = stage.tick()["curl -> 127.0.0.1:7002"]
+    flow = stage.tick()["curl (shop) -> 127.0.0.1:7002"]
     assert (flow.encryption, flow.caller_process, flow.caller_user) == (FlowClass.WITHIN_HOST, "curl", "shop")
     assert not flow.counts
 
@@ -173,7 +173,7 @@ def test_one_user_on_this_machine_is_listed_and_not_counted() -> None:
 def test_another_users_plaintext_counts() -> None:
     stage = Stage()
     stage.sockets.connect("127.0.0.1:40001", "127.0.0.1:7002", calling=OTHER, serving=DB)
-    assert stage.tick()["cron -> 127.0.0.1:7002"].encryption is FlowClass.PLAINTEXT
+    assert stage.tick()["cron (other) -> 127.0.0.1:7002"].encryption is FlowClass.PLAINTEXT
 
 
 def test_a_caller_that_could_not_be_seen_is_not_taken_for_harmless() -> None:
@@ -295,6 +295,22 @@ def test_a_caller_too_quick_for_a_snapshot_is_caught_by_looking_closer() -> None
 
 
 # --- ourselves ----------------------------------------------------------------------------------------------------
+
+
+def test_nobody_hides_behind_an_address_of_ours() -> None:
+    """A connection that lives is judged by the process that holds it, wherever it says it comes from."""
+    for source in (PROBE_SOURCE, PROXY_SOURCE):
+        stage = Stage()
+        stage.sockets.connect(f"{source}:5001", "127.0.0.1:7002", calling=OTHER, serving=DB)
+        (flow,) = stage.tick().values()
+        assert (flow.caller_process, flow.encryption) == ("cron", FlowClass.PLAINTEXT)
+
+
+def test_a_process_that_calls_itself_like_a_service_is_none() -> None:
+    stage = Stage()
+    stage.sockets.connect("127.0.0.1:5001", "127.0.0.1:7002", calling=replace(OTHER, name="web"), serving=DB)
+    (flow,) = stage.tick().values()
+    assert flow.caller == "web (other)"
 
 
 def test_our_own_probes_are_no_flows() -> None:

@@ -91,3 +91,36 @@ def test_details_go_when_they_are_old_sealed_and_summed_up() -> None:
         assert sum(tally.read(one)[1].count for one in await store.observations(kind=Kind.HOUR)) == 2
 
     asyncio.run(play())
+
+
+def test_a_clock_that_jumped_loses_no_hour() -> None:
+    """For one tick the clock is a day ahead; what is observed after it came back is summed up all the same."""
+
+    async def play() -> None:
+        store, clock = MemoryStore(), MovedClock()
+        start = clock.now().replace(minute=0, second=0, microsecond=0)
+        keeping = keeper(store, clock)
+        await minute(store, start, 1)
+        clock.move(start + timedelta(days=1) - clock.now())
+        await keeping.tick(None)
+        clock.move(start + HOUR - clock.now())
+        for number in range(1, 4):
+            await minute(store, start + number * HOUR, number)
+        clock.move(5 * HOUR)
+        await keeping.tick(None)
+        assert [tally.read(one)[1].count for one in await store.observations(kind=Kind.HOUR)] == [1, 1, 2, 3]
+
+    asyncio.run(play())
+
+
+def test_a_clock_that_is_wrong_for_a_moment_takes_little_away() -> None:
+    async def play() -> None:
+        store, clock = MemoryStore(), MovedClock()
+        for number in range(50):
+            await store.observe([tally.hours([tally.observed(SHAPE, Tally(1), clock.now())], clock.now())[0]])
+            await sealed(store, Stream.RECORD, clock.now() + number * MINUTE)
+        clock.move(timedelta(days=500))
+        await keeper(store, clock).tick(None)
+        assert len(await store.observations()) == 45
+
+    asyncio.run(play())

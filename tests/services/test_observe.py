@@ -15,9 +15,12 @@ from tests.fakes.store import MemoryStore
 from tests.fakes.world import TEXT, plan
 
 from everyhop.core.chain import serial_text
-from everyhop.core.hop import Address
+from everyhop.core.hop import Address, End
 from everyhop.core.lifecycle import CredentialState, Held, Slot
-from everyhop.ports import Connection, Event
+from everyhop.core.observation import Kind, Stream
+from everyhop.core.sli.counts import counts_of, total
+from everyhop.core.tally import Shape, Tally, read
+from everyhop.ports import Connection, Counters, EndCounters, Event
 from everyhop.services.observe import HOPS_SEEN, PROBE_SOURCE, HopSeen, Observer
 from everyhop.services.refusals import REFUSALS_SEEN, RefusalSeen
 
@@ -53,6 +56,10 @@ class Stage:
         }
         return Connection(node=node, **(given | fields))
 
+    def client(self, **fields: Any) -> Connection:
+        given: dict[str, Any] = {"listener": "https", "peer_identity": "", "peer_serial": None, "handshake_us": 900}
+        return self.line("edge", **(given | fields))
+
     def refused(self, who: str = "mallory", why: str = SAN, **fields: Any) -> Connection:
         return self.line(peer_identity=ME + who, failure=why, version="", **fields)
 
@@ -62,6 +69,11 @@ class Stage:
 
     async def hops(self) -> dict[str, HopSeen]:
         return {one.value.hop: one.value for one in await HOPS_SEEN.all(self.store)}
+
+    async def counted(self) -> list[tuple[Shape, Tally]]:
+        """What was counted, once it is written down."""
+        await self.observer.write(None)
+        return [read(one) for one in await self.store.observations(stream=Stream.DETAIL, kind=Kind.CONNECTIONS)]
 
     async def refusals(self) -> list[RefusalSeen]:
         return [one.value for one in await REFUSALS_SEEN.all(self.store)]
@@ -94,8 +106,47 @@ def test_a_hop_is_what_its_serving_end_saw_last() -> None:
 def test_the_edge_is_called_by_whoever_comes() -> None:
     async def play() -> None:
         stage = Stage()
-        await stage.collect(stage.line("edge", listener="https", peer_identity="", peer_serial=None))
+        await stage.collect(stage.client())
         assert list(await stage.hops()) == ["client -> edge"]
+
+    asyncio.run(play())
+
+
+def test_a_handshake_that_was_only_begun_is_abandoned() -> None:
+    """Envoy logs version and group as soon as it has answered: a caller who then goes away has proved nothing."""
+
+    async def play() -> None:
+        stage = Stage()
+        await stage.collect(
+            stage.client(handshake_us=None),
+            stage.line(peer_identity="", peer_serial=None),
+            stage.line(),
+            stage.line(peer_serial=None, reached=True),
+            stage.line(version="", cipher="", group="", peer_identity="", peer_serial=None, reached=True),
+        )
+        assert list(await stage.hops()) == ["web -> db"]
+        counted = await stage.counted()
+        assert sorted((shape.subject, shape.result, one.count) for shape, one in counted if shape.result != "ok") == [
+            ("? -> db", "abandoned", 1),
+            ("client -> edge", "abandoned", 1),
+        ]
+        assert sum(one.count for shape, one in counted if shape.result == "ok") == 3
+
+    asyncio.run(play())
+
+
+def test_sessions_taken_up_at_the_edge_are_counted_beside_its_connections() -> None:
+    async def play() -> None:
+        stage = Stage()
+        https = EndCounters("https", End.SERVER, connections=9, handshakes=9, resumed=4)
+        stage.plane.counted["edge"] = Counters(10, (https,))
+        await stage.observer.count(PLAN, None)
+        await stage.collect(*[stage.client() for _ in range(9)], stage.client(handshake_us=None))
+        stage.plane.counted["edge"] = Counters(20, (replace(https, handshakes=11, resumed=5),))
+        await stage.observer.count(PLAN, None)
+        edge = total(counts_of(shape, one) for shape, one in await stage.counted())
+        assert (edge.ok, edge.resumed, edge.resumption_known) == (9, 5, 9)
+        assert len(edge.kinds) == 1
 
     asyncio.run(play())
 

@@ -16,8 +16,9 @@ from pathlib import Path
 import pytest
 from tests.fakes.pki import CA
 from tests.servers import need
+from tests.servers.bench import SOURCE, Bench
 from tests.servers.certificates import certificates
-from tests.servers.checked import ENDPOINTS, SOURCE, Bench, Endpoint
+from tests.servers.checked import ENDPOINTS, Endpoint
 from tests.servers.sslscan import by_sslscan
 
 from everyhop.core.endpoint.facts import Encryption, Entrance, Reply, TlsFacts
@@ -132,7 +133,7 @@ def scanned(endpoint: Endpoint, port: int, mode: Mode) -> EndpointReport:
 
 
 def looked_at(endpoint: Endpoint, bench: Bench, file: Path) -> Result:
-    with bench.serving(endpoint) as port:
+    with bench.serving(endpoint.start) as port:
         report, verified = scanned(endpoint, port, Mode.ENUMERATE), scanned(endpoint, port, Mode.VERIFY)
         asked = report.facts.tls is not None and endpoint.blind is None
         theirs = by_sslscan(port, file, starttls=endpoint.starttls) if asked else None

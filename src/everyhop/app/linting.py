@@ -21,7 +21,7 @@ def lint_paths(
 ) -> LintReport:
     """Look at every file at or below some paths; ``reports`` are SARIF logs of other tools, by their file's name.
 
-    Raises ``unknown-name`` for a rule that does not exist, ``sarif-invalid``.
+    Raises ``sarif-invalid``.
     """
     imported: list[Finding] = []
     for file, text in reports:

@@ -18,8 +18,10 @@ from everyhop.app import now
 from everyhop.app.linting import lint_paths
 from everyhop.cli.context import console
 from everyhop.cli.files import as_json_text, guideline_named, read_text, write_text
+from everyhop.core.fault import did_you_mean
 from everyhop.core.finding import Severity
 from everyhop.core.guidelines.registry import DEFAULT
+from everyhop.core.lint.judge import KNOWN
 from everyhop.core.report.endpoint import fails, is_untold, is_violation
 from everyhop.core.report.lint import LintDocument, LintResult, lint_document, lint_json, lint_junit, lint_sarif
 from everyhop.core.verdict import Verdict
@@ -65,6 +67,10 @@ def lint(
     Exits with 0 if all is well, 1 if something must be mended, 2 if a file could not be read. A finding of low severity
     is advice and changes nothing.
     """
+    for code in only:
+        if code not in KNOWN and ":" not in code:
+            hint = did_you_mean(code, KNOWN, otherwise="docs/reference/lint-rules.md lists them")
+            raise click.UsageError(f"expected the code of a lint rule, got {code!r}: {hint}")
     guideline = guideline_named(profile)
     logs = [(str(path), read_text(path)) for path in reports]
     began = now()

@@ -43,6 +43,7 @@ _LINES: dict[str, Callable[[dict[str, Any]], str]] = {
     "alert.firing": lambda f: f"[red]▲[/] {f['alert']} {f['subject']}: {f['summary']} [dim]({f['owner']})[/]",
     "alert.ended": lambda f: f"[green]▽[/] {f['alert']} {f['subject']} is over",
     "notify.failed": lambda f: f"[red]✘[/] {f['receiver']} was not told: {f['why']}",
+    "telemetry.recovered": lambda f: f"[green]✔[/] the collector takes {f['signal']} again",
     "watch.failed": lambda f: f"[red]✘[/] watching {f['watch']} failed: {f['why']}",
     "dashboard.ready": lambda f: f"[green]✔[/] dashboard: {f['url']}",
     "plane.refused": lambda f: f"[red]✘[/] a proxy refused its configuration: {f['why']}",

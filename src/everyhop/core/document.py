@@ -117,9 +117,9 @@ class _Stop(Exception):  # noqa: N818 - not an error: how reading ends early
         self.fault = fault
 
 
-def parse(text: str, *, file: str) -> Document:
-    """Read one YAML document. Never raises: what is wrong stands in the document's ``faults``."""
-    composer = _Composer(file)
+def parse(text: str, *, file: str, depth: int = MAX_DEPTH) -> Document:
+    """Read one YAML document of at most ``depth`` levels. Never raises: what is wrong stands in its ``faults``."""
+    composer = _Composer(file, depth)
     try:
         top = composer.document(text.removeprefix("\ufeff"))
     except _Stop as stop:
@@ -148,8 +148,9 @@ def scalar(text: str) -> bool | int | float | str | None:
 class _Composer:
     """Builds nodes from the parser's events, so that limits hold before memory is spent."""
 
-    def __init__(self, file: str) -> None:
+    def __init__(self, file: str, depth: int) -> None:
         self.file = file
+        self._depth = depth
         self.faults: list[Fault] = []
         self._events: Iterator[ev.Event] = iter(())
         self._anchors: dict[str, _Node] = {}
@@ -193,8 +194,8 @@ class _Composer:
             raise self._stop(Position(1, 1), FaultCode.SYNTAX, "valid YAML", "something else", hint) from None
 
     def _node(self, event: ev.Event, path: Path, depth: int) -> _Node:
-        if depth > MAX_DEPTH:
-            expected, hint = f"at most {MAX_DEPTH} levels", "look for brackets that were not closed"
+        if depth > self._depth:
+            expected, hint = f"at most {self._depth} levels", "look for brackets that were not closed"
             raise self._stop(_position(event), FaultCode.LIMIT, expected, "more", hint)
         if isinstance(event, ev.AliasEvent):
             return self._alias(event)

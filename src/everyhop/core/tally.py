@@ -85,15 +85,16 @@ _RESULTS = {
 }
 
 
-def result_of(version: str, failure: str, *, passed: bool = False) -> str:
-    """The result label of a connection at its serving end; ``passed``: it went through to what is behind the proxy.
+def result_of(failure: str, *, finished: bool) -> str:
+    """The result label of a connection at its serving end; ``finished``: its handshake came to a good end, or it was
+    carried through to a handshake behind the proxy.
 
     An expired, revoked or wrong identity is a *correct* refusal and not an error of the hop, so that it is told apart.
     A connection that ended before its handshake, and one whose peer hung up in it, was abandoned.
     """
     if is_refusal(failure):
         return _RESULTS[explain_failure(failure, "", ()).code]
-    return "ok" if (version and not failure) or passed else "abandoned"
+    return "ok" if finished else "abandoned"
 
 
 def observed(shape: Shape, tally: Tally, at: datetime) -> Observation:

@@ -70,7 +70,8 @@ class SocketTable:
 
 
 def sort(sockets: Sequence[Socket], *, ignored: Collection[str] = ()) -> SocketTable:
-    """Sort a snapshot. Connections from hosts in ``ignored`` and those of everyhop itself are left out."""
+    """Sort a snapshot. Those of everyhop itself are left out, and so are traces (connections
+    that are over) from hosts in ``ignored`` and from where proxies call their apps."""
     listeners: dict[Address, list[Socket]] = defaultdict(list)
     hosts: set[str] = set()
     for one in sockets:
@@ -81,10 +82,8 @@ def sort(sockets: Sequence[Socket], *, ignored: Collection[str] = ()) -> SocketT
     own: set[Pair] = set()
     for one in sockets:
         link = None if one.state in _NOT_YET else _link(one, listeners, hosts)
-        if link is None or link.client.host in ignored:
+        if link is None:
             continue
-        if link.client.host == PROXY_SOURCE and not link.held:
-            continue  # a proxy's connection to its own app, that is over
         if any(listener.mark == ITSELF for listener in listeners.get(link.listener, ())):
             continue  # somebody reads the dashboard
         if link.calling is not None and link.calling.mark == ITSELF:
@@ -92,7 +91,14 @@ def sort(sockets: Sequence[Socket], *, ignored: Collection[str] = ()) -> SocketT
         known = links.get(link.pair)
         links[link.pair] = _joined(known, link, listeners) if known else link
     unseen = sum(1 for one in sockets if one.inode and one.pid is None)
-    foreign = [link for pair, link in links.items() if pair not in own]
+    # A connection that is over is told by where it came from; one that lives by the process that holds it, so that
+    # nobody hides behind an address.
+    quiet = {*ignored, PROXY_SOURCE}
+    foreign = [
+        link
+        for pair, link in links.items()
+        if pair not in own and (link.calling is not None or link.client.host not in quiet)
+    ]
     return SocketTable(dict(listeners), foreign, len(sockets), unseen)
 
 

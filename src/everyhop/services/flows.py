@@ -336,7 +336,9 @@ def _caller_of(link: Link, *, public: bool) -> str:
     """Who calls, if it is no service: the process, its user, or where it comes from. Whoever comes to a ``public`` port
     from outside is one caller, not thousands."""
     if link.calling is not None:
-        return link.calling.process or f"user {link.calling.user}"
+        # With the user behind it, which no service's name has: whatever a process calls itself, it is no service.
+        user = link.calling.user
+        return f"{link.calling.process} ({user})" if link.calling.process else f"user {user}"
     return CLIENT if public and not link.here else link.client.host
 
 
@@ -361,7 +363,7 @@ def _merged(one: Flow | None, other: Flow) -> Flow:
     """What two connections of one flow say together: the worst."""
     if one is None or worse(one.encryption, other.encryption) is not one.encryption:
         return other
-    return one
+    return other if one.encryption is other.encryption and other.counts and not one.counts else one
 
 
 def _says_more(detector: FlowDetector, written: FlowDetector | None) -> bool:

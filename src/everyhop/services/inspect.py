@@ -131,6 +131,10 @@ class Inspector:
         subject = _subject(port)
         known = {one.value.rule: one.value for one in await FINDINGS.all(self._store) if one.value.subject == subject}
         found = [replace(one, subject=subject, owner=port.target.owner) for one in report.findings]
+        # What failed has failed until it is seen to be well: an endpoint that is down for a moment is not mended.
+        told = {one.rule for one in found if one.verdict is not Verdict.UNKNOWN}
+        failing = {rule: one for rule, one in known.items() if one.verdict is Verdict.FAIL and rule not in told}
+        found = [*failing.values(), *(one for one in found if one.rule not in failing)]
         changed = [one for one in found if _says(one) != _says(known.get(one.rule))]
         observations = [_look(subject, report), *(_finding(one, report.at) for one in changed)]
         beside = {(FINDINGS.kind, _key(one)): FINDINGS.encode(one) for one in found if one != known.get(one.rule)}

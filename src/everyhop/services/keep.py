@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import takewhile
 
 from everyhop.core import tally
 from everyhop.core.observation import Kind, Observation, Stream
@@ -20,6 +21,9 @@ HOUR = timedelta(hours=1)
 _LATE = timedelta(minutes=3)
 """How long an hour waits for its last minute: written once a minute, by a clock that may have been set."""
 _PAGE = 5000
+_AT_ONCE = 5
+"""Seals that are forgotten in one go. It keeps pace with those that are made, and a clock that is wrong for a minute
+cannot take a year away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,8 @@ class Keeper:
         """``detail_days`` and ``record_days``: how long the two streams are kept."""
         self._store = store
         self._clock = clock
+        self._bound: datetime | None = None
+        """Minutes from here on are still to be summed up; None: there are none."""
         self._left = dict.fromkeys(Stream, 0)
         """By stream: the newest seal that is known to be forgotten."""
         self._kept = {Stream.DETAIL: timedelta(days=detail_days), Stream.RECORD: timedelta(days=record_days)}
@@ -55,17 +61,20 @@ class Keeper:
         """One hour; False if none is over."""
         known = await SUMMED.get(self._store, _KEY)
         begin = known.value.through if known else await self._first_hour()
+        self._bound = begin
         if begin is None or begin + HOUR + _LATE > self._clock.now():
             return False
         minutes = await self._minutes(begin, begin + HOUR)
-        if not minutes:  # nothing happened for a while: go on where something did
+        end = begin + HOUR
+        if not minutes:  # nothing happened for a while: go on where something did, and never past that
             later = await self._store.observations(
-                stream=Stream.DETAIL, kind=Kind.CONNECTIONS, since=begin + HOUR, limit=1
+                stream=Stream.DETAIL, kind=Kind.CONNECTIONS, since=end, until=self._clock.now(), limit=1
             )
-            end = _hour_of(later[0].at) if later else _hour_of(self._clock.now() - _LATE)
-        else:
-            end = begin + HOUR
-        summed = SUMMED.encode(Summed(max(end, begin + HOUR)))
+            if not later:
+                self._bound = None
+                return False
+            end = _hour_of(later[0].at)
+        summed = SUMMED.encode(Summed(end))
         await self._store.observe(tally.hours(minutes, begin + HOUR), beside={(SUMMED.kind, _KEY): summed}, fence=fence)
         return True
 
@@ -90,14 +99,17 @@ class Keeper:
 
     async def _forget(self, stream: Stream, before: datetime, fence: Lease | None) -> None:
         """Forget whole seals whose observations are all older than ``before`` and have been summed up."""
-        summed = await SUMMED.get(self._store, _KEY)
-        if stream is Stream.DETAIL and summed is not None:
-            before = min(before, summed.value.through)
-        through = 0
+        if stream is Stream.DETAIL and self._bound is not None:
+            before = min(before, self._bound)
+        through = fresh = 0
         while page := await self._store.seals(stream, after=max(through, self._left[stream]), limit=_PAGE):
-            old = [seal for seal in page if seal.forgotten_at is not None or seal.at <= before]
-            through = max([through, *(seal.number for seal in old)])
-            if len(old) < len(page):
+            due = takewhile(lambda seal: seal.forgotten_at is not None or seal.at <= before, page)
+            for seal in due:
+                fresh += seal.forgotten_at is None
+                if fresh > _AT_ONCE:
+                    break
+                through = seal.number
+            if fresh > _AT_ONCE or through < page[-1].number:
                 break
         if through:
             await self._store.forget(stream, through=through, at=self._clock.now(), fence=fence)

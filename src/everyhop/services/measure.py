@@ -175,16 +175,19 @@ class Meter:
                 key = source, result
                 self._counters.revocation[key] = self._counters.revocation.get(key, 0) + 1
 
-    def _note_flows(self, flows: Sequence[Flow], hops: Iterable[str], now: datetime) -> None:
-        """Count what the socket table saw beside the proxies. What they carry themselves is theirs to count."""
-        planned = set(hops)
+    def _note_flows(self, flows: Sequence[Flow], hops: Sequence[HopStatus], now: datetime) -> None:
+        """Count what the socket table saw beside the proxies. What they carry themselves is theirs to count, and so is
+        whoever else comes to their doors: only they know whom they let in."""
+        planned = {hop.hop for hop in hops}
+        doors = {hop.address for hop in hops if hop.wanted is not Posture.EXEMPT}
         for flow in flows:
             before = self._read.flows.get(flow.key, 0)
             fresh = flow.connections - before if flow.connections >= before else flow.connections
             self._read.flows[flow.key] = flow.connections
             scope = f"{flow.caller} -> {flow.callee or flow.server}"
             encryption = _CARRIED.get(flow.encryption)
-            if not fresh or encryption is None or (encryption in (TLS, MTLS) and scope in planned):
+            carried = flow.server in doors or (encryption in (TLS, MTLS) and scope in planned)
+            if not fresh or encryption is None or carried:
                 continue
             counts = Counts(carried={encryption: fresh})
             self._history.add(now, (scope, SOCKETS), counts)
@@ -195,7 +198,7 @@ class Meter:
 
     async def _readings(self, found: Status, topology: Topology, now: datetime) -> Readings:
         flows = tuple(one.value for one in await FLOWS.all(self._store))
-        self._note_flows(flows, (hop.hop for hop in found.hops), now)
+        self._note_flows(flows, found.hops, now)
         slots = {one.value.key: one.value for one in await SLOTS.all(self._store)}
         detector = await DETECTORS.get(self._store, DETECTOR_KEY)
         rotating = _rotating(found)

@@ -123,7 +123,7 @@ class Observer:
         calling = [line for line in foreign if line.end is End.CLIENT]
         self._note_callers(plan, serving)
         self._count(plan, serving)
-        changed = self._see_hops(plan, [line for line in serving if not line.failure and line.version])
+        changed = self._see_hops(plan, [line for line in serving if line.version and _finished(line)])
         changed |= self._see_calls(plan, calling)
         refused = self._see_refusals([line for line in serving if is_refusal(line.failure)])
         refused |= self._see_refusals([line for line in calling if line.failure or line.flags])
@@ -134,7 +134,8 @@ class Observer:
         return len(foreign)
 
     async def count(self, plan: Plan, fence: Lease | None) -> None:
-        """Read the proxies' counters: what each calling end has shaken hands on since the last time."""
+        """Read the proxies' counters: what each calling end has shaken hands on since the last time, and how many
+        sessions clients have taken up again at the edge."""
         await self._remember()
         for node in plan.nodes:
             counters = await self._plane.counters(node.name)
@@ -145,9 +146,10 @@ class Observer:
             self._marks[node.name] = replace(mark, counted=counters)
             known = {(one.end, one.name): one for one in before.ends} if before else {}
             for end in counters.ends:
-                hop = _hop_to(plan, node, end.name) if end.end is End.CLIENT else None
-                if hop is not None:
-                    fresh = since(known.get((end.end, end.name)), end)
+                fresh = since(known.get((end.end, end.name)), end)
+                if end.end is End.SERVER:
+                    self._see_resumed(plan, node.name, fresh)
+                elif (hop := _hop_to(plan, node, end.name)) is not None:
                     await self._see_counted(hop, node.name, fresh, fence)
 
     async def saw(self, seen: HopSeen, fence: Lease | None) -> None:
@@ -239,14 +241,17 @@ class Observer:
                 subject=str(hop.hop) if hop else f"? -> {line.node}",
                 end=End.SERVER,
                 by=f"envoy of {line.node}",
-                result=tally.result_of(line.version, line.failure, passed=line.reached),
+                result=tally.result_of(line.failure, finished=_finished(line)),
                 version=line.version,
                 cipher=line.cipher,
                 group=line.group,
                 peer=line.peer_identity,
                 reason=explain_failure(line.failure, "", ()).code if is_refusal(line.failure) else "",
             )
-            self._tallies[shape] = self._tallies.get(shape, Tally()) + tally.one(line.handshake_us)
+            counted = tally.one(line.handshake_us)
+            if hop is not None and hop.caller is None and line.version and shape.result == "ok":
+                counted = replace(counted, resumed=0)  # the counters tell how many were: see _see_resumed
+            self._tallies[shape] = self._tallies.get(shape, Tally()) + counted
 
     def _see_hops(self, plan: Plan, lines: list[Connection]) -> set[str]:
         changed: set[str] = set()
@@ -325,6 +330,15 @@ class Observer:
             )
         )
         await HOPS_SEEN.put(self._store, key, self._hops[key], fence=fence)
+
+    def _see_resumed(self, plan: Plan, node: str, fresh: EndCounters) -> None:
+        """Sessions that clients took up again. Only the edge gives tickets, no log tells who used one, and our own
+        probes never do: so they are counted for the hop as a whole, beside the connections that its log tells of."""
+        hop = next((one for one in plan.hops if (one.node, one.listener) == (node, fresh.name)), None)
+        if hop is None or hop.caller is not None or not fresh.resumed:
+            return
+        shape = Shape(str(hop.hop), End.SERVER, f"envoy of {node}", "ok")
+        self._tallies[shape] = self._tallies.get(shape, Tally()) + Tally(0, fresh.resumed)
 
     def _see(self, seen: HopSeen) -> str:
         """Take over what one end saw, unless it is older than what is known; connections add up in any case."""
@@ -418,6 +432,14 @@ def _endpoint(node: NodePlan, credential: str) -> tuple[Address, str] | None:
                 if host.credential == credential:
                     return listener.address, host.host.replace("*", "any", 1)
     return None
+
+
+def _finished(line: Connection) -> bool:
+    """Whether the serving end's handshake came to a good end. Version and group are logged from the ServerHello on, so
+    they prove nothing. Envoy tells the time of the end over HTTP; over TCP it goes on to the app at once; and it only
+    names a certificate with no failure if it took it."""
+    shaken = line.handshake_us is not None or line.peer_serial is not None
+    return not line.failure and (line.reached or (bool(line.version) and shaken))
 
 
 def _hop_of(plan: Plan, line: Connection) -> HopPlan | None:

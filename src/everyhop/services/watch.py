@@ -1,7 +1,8 @@
 """Watch: everything that looks at the mesh beside the control loop, put together.
 
 Rules: each watch has its own pace and its own faults, and none can hurt another. The order of the story: flows are
-seen, endpoints asked, indicators measured and alerts judged, people told, metrics and traces sent, observations summed up, sealed and forgotten.
+seen, endpoints asked, indicators measured and alerts judged, people told, metrics and traces sent, observations summed
+up, sealed and forgotten.
 """
 
 from __future__ import annotations

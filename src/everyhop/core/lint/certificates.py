@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-_SELF_SIGNED = re.compile(r"(?i)snake-?oil|self-?_?signed|(?:^|[/_.-])(?:dummy|fake|localhost|example)[/_.-]")
+_SELF_SIGNED = re.compile(r"(?i)snake-?oil|self-?_?signed|(?:^|[/_.-])(?:dummy|fake|localhost)[/_.-]")
 _RENEWED = re.compile(
     r"(?i)acme|let'?s-?_?encrypt|certbot|cert-?manager|everyhop|dehydrated|\blego\b|spiffe|spire|vault-agent|"
     r"MDomain|MDCertificate|step-ca|smallstep|caddy|traefik"

@@ -23,26 +23,11 @@ MAX_RESULTS = 100_000
 BANDIT = frozenset(("B113", "B323", "B501", "B502", "B503", "B504", "B505", "B507"))
 """Bandit's rules about transport: time limits of requests, contexts, verification, versions, keys, keys of hosts. B506,
 yaml.load, stands among them by its number only."""
-_WORDS = frozenset(
-    (
-        "tls",
-        "ssl",
-        "https",
-        "cert",
-        "certs",
-        "certificate",
-        "certificates",
-        "verify",
-        "verification",
-        "verified",
-        "mtls",
-    )
-    + ("hostname", "insecureskipverify", "sslv3", "tlsv1", "x509", "starttls", "hsts")
-)
 _SURE = frozenset(("tls", "ssl", "https", "certificate", "certificates", "mtls", "hsts", "x509"))
 """Words that are enough in a sentence; ``verify`` is said of many things."""
+_WORDS = _SURE | {"cert", "certs", "verify", "verification", "verified", "hostname", "sslv3", "tlsv1", "starttls"}
 _SPLIT = re.compile(r"[^a-z0-9]+")
-_HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+_HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _LEVELS = {"error": Severity.HIGH, "warning": Severity.MEDIUM, "note": Severity.LOW, "none": Severity.INFO}
 Json = dict[str, Any]
 
@@ -53,15 +38,14 @@ def read_sarif(text: str, *, file: str) -> tuple[Finding, ...]:
         log: object = json.loads(text)
     except (ValueError, RecursionError):
         log = None
-    runs = _map(log).get("runs")
-    if not isinstance(runs, list):
+    if not isinstance(_map(log).get("runs"), list):
         raise EveryhopError(
             "sarif-invalid",
             f"expected a SARIF log with runs in {file}, got something else",
             hint="for example `bandit -r src -f sarif -o bandit.sarif`",
         )
     found: list[Finding] = []
-    for run in _list(runs):
+    for run in _list(_map(log).get("runs")):
         for finding in _run(_map(run)):
             found.append(finding)
             if len(found) >= MAX_RESULTS:

@@ -16,6 +16,8 @@ from everyhop.core.finding import Severity
 from everyhop.core.lint.rule import File, Place, Unreadable
 
 MAX_DOCUMENTS = 500
+MAX_DEPTH = 48
+"""A policy within a filter within a chain within a listener takes about thirty."""
 _SEPARATOR = re.compile(r"^---(?=\s|\Z)[^\n]*\n?", re.MULTILINE)
 _END = re.compile(r"^\.\.\.[ \t]*$", re.MULTILINE)
 _TEMPLATE = re.compile(r"\{\{|\{%")
@@ -35,7 +37,7 @@ class Node:
         """The value at a way from here, or None."""
         value = self.value
         for step in steps:
-            if not isinstance(value, dict) or step not in value or not isinstance(step, str):
+            if not isinstance(value, dict) or step not in value:
                 return None
             value = value[step]
         return Node(self.document, (*self.path, *steps), value, self.shift)
@@ -92,7 +94,7 @@ def parse_manifest(file: File) -> Manifest:
     """Read every document of a file. Raises :class:`Unreadable`."""
     nodes: list[Node] = []
     for shift, part in _parts(file.text):
-        document = parse(part, file=file.path)
+        document = parse(part, file=file.path, depth=MAX_DEPTH)
         if not document.complete:
             fault = document.faults[-1]
             place = Place(fault.line + shift, fault.column)

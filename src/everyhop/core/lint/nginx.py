@@ -124,7 +124,8 @@ def _plain(config: NginxConfig, guideline: Guideline) -> Iterator[Hit]:
         if scheme != "http":
             continue
         if is_variable(host):
-            yield Hit(one.place, "expected https to another host, and which host this is stands elsewhere", _said(one))
+            statement = "expected https to another host, got http to one that is known only when it runs"
+            yield Hit(one.place, statement, _said(one), verdict=Verdict.UNKNOWN)
         else:
             yield Hit(one.place, f"expected https to {host}, which is another host, got http", _said(one))
     upstreams = _upstreams(config)

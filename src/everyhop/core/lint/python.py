@@ -33,20 +33,10 @@ from everyhop.core.lint.text import evidence
 from everyhop.core.tls.versions import TLS12
 
 _BLANK = re.compile(r"\s")
-_CALLS = frozenset(
-    ("get", "post", "put", "patch", "delete", "head", "options", "request", "send", "stream", "fetch", "urlopen")
-    + ("Client", "AsyncClient", "Session", "ClientSession", "TCPConnector", "HTTPTransport", "AsyncHTTPTransport")
-    + (
-        "ws_connect",
-        "connect",
-        "HTTPSConnection",
-        "PoolManager",
-        "websocket_connect",
-        "Elasticsearch",
-        "Redis",
-        "client",
-    )
-)
+_VERBS = ("get", "post", "put", "patch", "delete", "head", "options", "request", "send", "stream", "fetch", "urlopen")
+_CLIENTS = ("Client", "AsyncClient", "Session", "ClientSession", "TCPConnector", "HTTPTransport", "AsyncHTTPTransport")
+_OTHERS = ("ws_connect", "connect", "HTTPSConnection", "PoolManager", "websocket_connect", "Elasticsearch", "Redis")
+_CALLS = frozenset((*_VERBS, *_CLIENTS, *_OTHERS, "client"))
 """Calls that go to a server, by their last word."""
 _SWITCHES = frozenset(("verify", "verify_ssl", "ssl", "verify_certs", "ssl_verify", "validate_certs", "check_hostname"))
 _OLD_PROTOCOLS = {

@@ -276,7 +276,8 @@ JAVA_RULES: tuple[Rule[Source], ...] = (
 
 _SHELL_GOOD = "curl --fail --cacert /etc/everyhop/bundle.pem https://api.internal/health\n"
 _ASSIGNED = re.compile(
-    r"(?:^|(?<=[\s;&(]))(?P<name>[A-Z][A-Z0-9_]{2,60})[= ][\"']?(?P<value>[^\s\"';]{0,300})",
+    r"(?:^|(?<=[\s;&(]))(?:(?:export|ENV|ARG)\s{1,9})?"
+    r"(?P<name>[A-Z][A-Z0-9_]{2,60})[= ][\"']?(?P<value>[^\s\"';]{0,300})",
     re.MULTILINE,
 )
 

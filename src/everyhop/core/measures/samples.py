@@ -71,6 +71,8 @@ def _connections(readings: Readings, counted: Mapping[Key, Counts]) -> Iterator[
             owner = owners.get(hop) or readings.owner(readings.callee(hop))
             yield sample(m.PLAINTEXT_REFUSED, counts.plaintext_refused, hop=hop, owner=owner)
             yield from _handshakes(hop, counts)
+            timed = counts if counts.buckets[-1] else counted.get((hop, CLIENT), counts)
+            yield _times(hop, timed)
 
 
 def _handshakes(hop: str, counts: Counts) -> Iterator[Sample]:
@@ -78,9 +80,13 @@ def _handshakes(hop: str, counts: Counts) -> Iterator[Sample]:
     for (version, cipher, group), count in sorted(counts.kinds.items()):
         verdict = words[strong(version, cipher, group)]
         yield sample(m.TLS_HANDSHAKES, count, hop=hop, version=version, cipher=cipher, group=group, strong=verdict)
+
+
+def _times(hop: str, counts: Counts) -> Sample:
+    """The histogram of a hop's handshakes, by the end that tells their time."""
     bounds = (*(bound / 1e6 for bound in BUCKETS_US), math.inf)
     buckets = tuple(zip(bounds, counts.buckets, strict=True))
-    yield Sample(m.TLS_HANDSHAKE_SECONDS, (hop,), counts.handshake_us / 1e6, buckets)
+    return Sample(m.TLS_HANDSHAKE_SECONDS, (hop,), counts.handshake_us / 1e6, buckets)
 
 
 def _carried(readings: Readings, counted: Mapping[Key, Counts]) -> Iterator[Sample]:

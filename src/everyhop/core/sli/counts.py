@@ -98,7 +98,8 @@ def counts_of(shape: Shape, tally: Tally) -> Counts:
     if shape.result == OK:
         mutual = shape.end is End.SERVER and bool(shape.peer)
         counts.carried = {MTLS if mutual else TLS: tally.count}
-        counts.kinds = {(shape.version, shape.cipher, shape.group): tally.count}
+        if tally.count:
+            counts.kinds = {(shape.version, shape.cipher, shape.group): tally.count}
         if tally.resumed is not None:
             counts.resumed, counts.resumption_known = tally.resumed, tally.count
         counts.buckets = (*tally.buckets, tally.timed)
@@ -116,13 +117,16 @@ def total(many: Iterable[Counts]) -> Counts:
 
 def of_one_end(counts: Mapping[tuple[str, str], Counts], hop: str) -> Counts:
     """What a hop's connections add up to: as the serving end counted them, or the calling end where that one is mute;
-    beside them what the socket table saw go round both. Whether sessions were resumed is told by the end that knows."""
+    beside them what the socket table saw go round both. How long handshakes took, and whether sessions were resumed,
+    is told by the end that knows."""
     nothing = Counts()
     serving, calling = counts.get((hop, SERVER), nothing), counts.get((hop, CLIENT), nothing)
     judge, other = (serving, calling) if serving.results else (calling, serving)
     whole = total((judge, counts.get((hop, SOCKETS), nothing)))
     if not whole.resumption_known:
         whole.resumed, whole.resumption_known = other.resumed, other.resumption_known
+    if not whole.buckets[-1]:
+        whole.buckets, whole.handshake_us = other.buckets, other.handshake_us
     return whole
 
 

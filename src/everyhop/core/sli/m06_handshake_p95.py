@@ -2,6 +2,7 @@
 
 Pitfalls, answered: Envoy has no histogram of handshakes, so the durations in the listener's access log are put into
 buckets; between two bounds the value is interpolated, as Prometheus does, and above the last one it is that bound.
+Where a TCP tunnel's serving end tells no time, the calling end's is taken: whole milliseconds, rounded up.
 The time includes the network's round trips: compare hops with their own past, not with each other.
 """
 
@@ -20,7 +21,7 @@ HANDSHAKE_P95 = Indicator(
     name="handshake p95",
     unit="seconds",
     higher_is_better=False,
-    definition="the duration that 95 of 100 handshakes did not exceed, at the serving end, in seconds",
+    definition="the duration that 95 of 100 handshakes did not exceed, at the end that tells it, in seconds",
     expr="histogram_quantile(0.95, sum by (le, hop) (rate(everyhop_tls_handshake_seconds_bucket[5m])))",
 )
 

@@ -2,7 +2,8 @@
 
 Pitfalls, answered: a finished handshake may be a resumed one, so the total includes both. Connections of HTTP/2 and
 gRPC live for hours: with few handshakes the ratio says nothing, and below 0.1 a second none is given. Several
-replicas resume each other's sessions only with shared ticket keys. Nobody is alerted.
+replicas resume each other's sessions only with shared ticket keys. Between services it is 0 by design, since a resumed
+session skips the check of the caller's certificate; what is left to it is the edge. Nobody is alerted.
 """
 
 from __future__ import annotations
@@ -30,4 +31,5 @@ def resumption(scope: Scope, counts: Counts) -> SliValue:
     """The share of resumed handshakes."""
     if counts.resumption_known <= LEAST_RATE * scope.window.total_seconds():
         return RESUMPTION.none(scope, Verdict.NOT_APPLICABLE, "too few handshakes for a ratio")
-    return RESUMPTION.ratio(scope, counts.resumed, counts.resumption_known)
+    # A resumption is counted when a connection begins, and a connection when it ends.
+    return RESUMPTION.ratio(scope, min(counts.resumed, counts.resumption_known), counts.resumption_known)

@@ -12,8 +12,8 @@ import hashlib
 import http.client
 import json
 import os
+import re
 import socket
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
@@ -25,6 +25,8 @@ from everyhop.drivers.planes import counters, log
 from everyhop.errors import EveryhopError
 from everyhop.ports import Connection, Counters, ProcessSpec, Reading
 
+_BEGIN = b'{"at"'
+_HEX = re.compile(r"[0-9a-fA-F]{1,40}\Z")
 _ADMIN_TIMEOUT = 5.0
 _LONGEST_PATH = 107
 """sun_path holds 108 bytes, with the closing zero (unix(7))."""
@@ -86,16 +88,15 @@ class EnvoyPlane:
 
     async def connections(self, node: str, since: str) -> Reading:
         """Connections after a mark; see ``ports.Plane.connections``."""
-        lines, mark = await asyncio.to_thread(log.read, Path(self.log_path(node)), since)
-        return Reading(tuple(_parsed(node, lines)), mark)
+        return await asyncio.to_thread(_reading, node, Path(self.log_path(node)), since)
 
     async def stored(self, node: str, mark: str) -> None:
         """Drop what lies before a mark, and have Envoy begin a new file when this one grew large."""
         path = Path(self.log_path(node))
         if await asyncio.to_thread(log.settle, path, mark):
             await asyncio.to_thread(log.turn_over, path)
-            if not await self._admin(node, "POST", "/reopen_logs"):
-                await asyncio.to_thread(log.turn_back, path)
+        if await asyncio.to_thread(log.is_stuck, path) and not await self._admin(node, "POST", "/reopen_logs"):
+            await asyncio.to_thread(log.turn_back, path)
 
     async def counters(self, node: str) -> Counters | None:
         """What Envoy has counted; None if it does not answer."""
@@ -198,9 +199,10 @@ def _binary() -> Path:
     return path
 
 
-def _parsed(node: str, lines: Sequence[bytes]) -> Sequence[Connection]:
-    found = (_connection(node, line) for line in lines if line)
-    return [one for one in found if one is not None]
+def _reading(node: str, path: Path, since: str) -> Reading:
+    lines, mark = log.read(path, since)
+    found = (_connection(node, line) for line in lines)
+    return Reading(tuple(one for one in found if one is not None), mark)
 
 
 def _clean(text: str) -> str:
@@ -209,10 +211,12 @@ def _clean(text: str) -> str:
 
 def _connection(node: str, line: bytes) -> Connection | None:
     """A log line as a fact; a line that Envoy did not finish writing (it was killed) is no fact."""
+    begin = line.rfind(_BEGIN)
     try:
-        fields = cast("dict[str, Any]", json.loads(line))
+        # The stump of a line that was never finished stands before the first one of the proxy's next life.
+        fields = cast("dict[str, Any]", json.loads(line[begin:] if begin > 0 else line))
         at = datetime.strptime(str(fields["at"]), "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
-    except (ValueError, KeyError):
+    except (ValueError, KeyError, TypeError):
         return None
     # What a stranger has sent (a name, an identity) is text, whatever it was: no half of a character gets any further.
     text = {name: "" if value in (None, "-") else _clean(str(value)) for name, value in fields.items()}
@@ -230,11 +234,12 @@ def _connection(node: str, line: bytes) -> Connection | None:
         cipher=text.get("cipher", ""),
         group=text.get("group", ""),
         peer_identity=text.get("peer_uri", ""),
-        peer_serial=int(serial, 16) if serial else None,
+        peer_serial=int(serial, 16) if _HEX.match(serial) else None,
         # An app is looked for only when the handshake is over: what failed then came later, and is no refusal.
         failure="" if text.get("upstream") else text.get("failure", ""),
         flags=text.get("flags", ""),
         server_name=text.get("sni", ""),
-        handshake_us=int(took) if took.isdigit() else int(ready) * 1000 if ready.isdigit() else None,
+        # Whole milliseconds, cut off: it took at most one more.
+        handshake_us=int(took) if took.isdigit() else (int(ready) + 1) * 1000 if ready.isdigit() else None,
         reached=bool(text.get("upstream")),
     )

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 TURN_OVER_AT = 4 << 20
-READ_AT_MOST = 16 << 20
+READ_AT_MOST = 2 << 20
 
 
 def read(path: Path, since: str) -> tuple[Sequence[bytes], str]:
@@ -44,6 +44,11 @@ def settle(path: Path, mark: str) -> bool:
         else:
             return False
     return path.exists() and _inode(path) == inode and offset >= TURN_OVER_AT
+
+
+def is_stuck(path: Path) -> bool:
+    """True if the log was set aside and no new one was begun: whoever turned it over was killed, or nobody heard."""
+    return _old(path).exists() and not path.exists()
 
 
 def turn_over(path: Path) -> None:

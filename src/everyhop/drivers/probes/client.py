@@ -175,6 +175,7 @@ def context_of(offer: Offer, staples: list[bytes] | None = None) -> SSL.Context:
     context.set_max_proto_version(offer.highest)
     context.set_cipher_list(offer.ciphers.encode("ascii"))
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+    # everyhop: allow python-verification-off until 2027-12-31 because the chain is judged by rules, not by the handshake
     context.set_verify(SSL.VERIFY_NONE)
     if offer.signatures:
         native.offer_signatures(context, offer.signatures)

@@ -85,6 +85,7 @@ async def secure(below: Channel, *, server_name: str = "", alpn: Sequence[bytes]
     context = SSL.Context(SSL.TLS_CLIENT_METHOD)
     context.set_cipher_list(_CIPHERS)
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+    # everyhop: allow python-verification-off until 2027-12-31 because the chain is judged by rules, not by the handshake
     context.set_verify(SSL.VERIFY_NONE)
     tls = SSL.Connection(context, None)
     tls.set_connect_state()

@@ -234,6 +234,7 @@ def _connection(server_name: str, credential: ClientCredential | None, alpn: Seq
     context.set_min_proto_version(SSL.TLS1_2_VERSION)
     context.set_cipher_list(_CIPHERS)
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+    # everyhop: allow python-verification-off until 2027-12-31 because the chain is judged by rules, not by the handshake
     context.set_verify(SSL.VERIFY_NONE)
     if credential:
         present(context, credential)

@@ -15,6 +15,7 @@ import ssl
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -35,6 +36,7 @@ from everyhop.drivers.telemetry.points import metrics_data, readable_spans
 from everyhop.errors import EveryhopError
 
 T = TypeVar("T")
+M = TypeVar("M", ExportMetricsServiceResponse, ExportTraceServiceResponse)
 Headers = Callable[[], Mapping[str, str]]
 
 _SECONDS = 10.0
@@ -76,10 +78,11 @@ class OtlpTelemetry:
 
         def send() -> bool:
             data = metrics_data(samples, self._about, began_at, at)
-            return self._metrics.export(data) is MetricExportResult.SUCCESS
+            result = self._metrics.export(data)  # pyright: ignore[reportUnknownMemberType]  # untyped **kwargs
+            return result is MetricExportResult.SUCCESS
 
         answer = await self._send("metrics", send)
-        return _read(ExportMetricsServiceResponse, answer).partial_success.rejected_data_points
+        return max(0, _read(ExportMetricsServiceResponse, answer).partial_success.rejected_data_points)
 
     async def spans(self, spans: Sequence[Span]) -> int:
         """Send spans; returns how many were refused. Raises ``telemetry-failed``."""
@@ -88,11 +91,11 @@ class OtlpTelemetry:
             return self._spans.export(readable_spans(spans, self._about)) is SpanExportResult.SUCCESS
 
         answer = await self._send("traces", send)
-        return _read(ExportTraceServiceResponse, answer).partial_success.rejected_spans
+        return max(0, _read(ExportTraceServiceResponse, answer).partial_success.rejected_spans)
 
     async def close(self) -> None:
         """Let go of connections; what is under way ends by itself."""
-        self._metrics.shutdown()
+        self._metrics.shutdown()  # pyright: ignore[reportUnknownMemberType]  # untyped **kwargs
         self._spans.shutdown()
 
     async def _send(self, signal: str, send: Callable[[], bool]) -> bytes:
@@ -101,15 +104,14 @@ class OtlpTelemetry:
             raise self._failed(signal, "no end of its former answer")
         post = self._posts[signal]
         self._busy.add(signal)
+        post.forget()
         try:
             async with asyncio.timeout(3 * self._seconds):
                 taken = await _apart(send, lambda: self._busy.discard(signal))
         except TimeoutError as error:
             raise self._failed(signal, "no answer in time") from error
         if not taken:
-            if isinstance(post.fault, EveryhopError):
-                raise post.fault
-            raise self._failed(signal, post.why)
+            raise post.fault or self._failed(signal, post.why or "nothing")
         return post.answer
 
     def _failed(self, signal: str, why: str) -> EveryhopError:
@@ -127,13 +129,17 @@ class _Post(requests.Session):
         super().__init__()
         self.trust_env = False
         self._secret_headers = headers
-        self.why = "nothing"
-        self.fault: Exception | None = None
+        self.why = ""
+        self.fault: EveryhopError | None = None
         self.answer = b""
+
+    def forget(self) -> None:
+        """Begin anew."""
+        self.why, self.fault, self.answer = "", None, b""
 
     def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:
         """Send one request; raises for what counts as no answer."""
-        self.why, self.fault, self.answer = "nothing", None, b""
+        self.forget()
         try:
             request.headers.update(self._secret_headers())
             response = super().send(request, **{**options, "stream": True})
@@ -141,25 +147,23 @@ class _Post(requests.Session):
                 self._judge(response)
             return response
         except Exception as error:
-            self.fault = error
-            self.why = self.why if self.why != "nothing" else _reason(error)
+            self.fault = error if isinstance(error, EveryhopError) else None
+            self.why = self.why or _reason(error)
             raise
 
     def _judge(self, response: requests.Response) -> None:
-        if response.status_code != requests.codes.ok:
+        """Raise for a redirect, and for what no collector says: the exporter would take both for success."""
+        if not HTTPStatus.OK <= response.status_code < HTTPStatus.MULTIPLE_CHOICES:
             self.why = f"status {response.status_code}"
-            if response.is_redirect or response.status_code < requests.codes.bad_request:
-                raise requests.RequestException("not followed")
+            if response.status_code < HTTPStatus.BAD_REQUEST:
+                raise requests.RequestException(self.why)
             return
-        kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
         body: bytes = response.raw.read(_LONGEST_ANSWER + 1, decode_content=True)
-        if len(body) > _LONGEST_ANSWER or (body and kind != _PROTOBUF):
-            self.why = "an answer that is not OTLP"
+        kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        if len(body) > _LONGEST_ANSWER or kind == "text/html":
+            self.why = "an answer that no collector gives"
             raise requests.RequestException(self.why)
-        self.answer = body
-
-
-M = TypeVar("M", ExportMetricsServiceResponse, ExportTraceServiceResponse)
+        self.answer = body if kind == _PROTOBUF else b""
 
 
 def _read(message: type[M], answer: bytes) -> M:

@@ -1,0 +1,2 @@
+def broken(:
+    requests.get("https://api.internal/", verify=False)

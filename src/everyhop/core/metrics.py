@@ -55,9 +55,7 @@ TLS_HANDSHAKES = Metric(
     "everyhop_tls_handshakes_total", _C, "Finished handshakes at the serving end by what they agreed on.",
     ("hop", "version", "cipher", "group", "strong"),
 )  # fmt: skip
-TLS_HANDSHAKE_SECONDS = Metric(
-    "everyhop_tls_handshake_seconds", _H, "Duration of handshakes, at the end that tells it.", _HOP
-)
+TLS_HANDSHAKE_SECONDS = Metric("everyhop_tls_handshake_seconds", _H, "Duration of handshakes at the serving end.", _HOP)
 TLS_RESUMED = Metric("everyhop_tls_resumed_total", _C, "Handshakes that took up an earlier session.", ("hop", "end"))
 TLS_RESUMPTION_KNOWN = Metric(
     "everyhop_tls_resumption_known_total", _C, "Finished handshakes of which it is known whether they were resumed.",

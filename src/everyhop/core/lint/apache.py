@@ -148,8 +148,9 @@ def _unmanaged(config: ApacheConfig, guideline: Guideline) -> Iterator[Hit]:
     if says_renewal(config.text):
         return
     for one in config.all("sslcertificatefile"):
-        yield Hit(one.place, "expected a sign of what renews this certificate, got a file's path only", _said(one))
-        return
+        if not is_self_signed(one.text):
+            yield Hit(one.place, "expected a sign of what renews this certificate, got a file's path only", _said(one))
+            return
 
 
 # --- the edge -----------------------------------------------------------------------------------------------------

@@ -174,7 +174,8 @@ def _unmanaged(config: HaproxyConfig, guideline: Guideline) -> Iterator[Hit]:
     if says_renewal(config.text):
         return
     for one in config.lines():
-        if one.keyword == "bind" and one.after("crt"):
+        path = one.after("crt") if one.keyword == "bind" else None
+        if path and not is_self_signed(path):
             yield Hit(one.place, "expected a sign of what renews this certificate, got a file's path only", _said(one))
             return
 

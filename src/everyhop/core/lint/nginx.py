@@ -49,7 +49,8 @@ _MANUAL = "nginx.org, ngx_http_proxy_module"
 def _reads(file: File) -> bool:
     if not file.path.endswith((".conf", ".nginx", ".vhost")) and "/sites-" not in file.path:
         return False
-    return "nginx" in file.path.lower() or _LOOKS.search(file.text) is not None
+    named = "nginx" in file.path.rpartition("/")[2].lower() or "/nginx/" in file.path
+    return named or _LOOKS.search(file.text) is not None
 
 
 _LOOKS = re.compile(
@@ -190,7 +191,7 @@ def _unmanaged(config: NginxConfig, guideline: Guideline) -> Iterator[Hit]:
     if says_renewal(config.text):
         return
     for one in config.all("ssl_certificate"):
-        if not is_variable(one.text):
+        if not (is_variable(one.text) or is_self_signed(one.text)):
             yield Hit(one.place, "expected a sign of what renews this certificate, got a file's path only", _said(one))
             return
 

@@ -39,13 +39,17 @@ _OTHERS = ("ws_connect", "connect", "HTTPSConnection", "PoolManager", "websocket
 _CALLS = frozenset((*_VERBS, *_CLIENTS, *_OTHERS, "client"))
 """Calls that go to a server, by their last word."""
 _SWITCHES = frozenset(("verify", "verify_ssl", "ssl", "verify_certs", "ssl_verify", "validate_certs", "check_hostname"))
-_OLD_PROTOCOLS = {
+_OLD_NAMES = {
     "PROTOCOL_SSLv2": "SSLv2",
     "PROTOCOL_SSLv3": "SSLv3",
     "PROTOCOL_TLSv1": "TLSv1",
     "PROTOCOL_TLSv1_1": "TLSv1.1",
+    "SSLv2_METHOD": "SSLv2",
+    "SSLv3_METHOD": "SSLv3",
+    "TLSv1_METHOD": "TLSv1",
+    "TLSv1_1_METHOD": "TLSv1.1",
 }
-_OLD_METHODS = {"SSLv2_METHOD": "SSLv2", "SSLv3_METHOD": "SSLv3", "TLSv1_METHOD": "TLSv1", "TLSv1_1_METHOD": "TLSv1.1"}
+"""Names of the ssl module and of pyOpenSSL that ask for one old version."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,8 +151,10 @@ def _is_none_text(argument: ast.keyword) -> bool:
 
 def _versions(program: Program, guideline: Guideline) -> Iterator[Hit]:
     for node in program.nodes:
-        old = {**_OLD_PROTOCOLS, **_OLD_METHODS}.get(_last(node), "")
-        if old and isinstance(node, ast.expr) and _is_old(old, guideline):
+        if not (isinstance(node, (ast.Attribute, ast.Name)) and isinstance(node.ctx, ast.Load)):
+            continue  # who defines such a name does not use it
+        old = _OLD_NAMES.get(_last(node), "")
+        if old and _is_old(old, guideline):
             yield Hit(_place(node), f"expected {least(guideline)} or newer, got {old}", _last(node))
     for name, target, value in _assigned(program):
         if name not in ("minimum_version", "maximum_version") or _first(value) not in ("ssl", "TLSVersion", "_ssl"):

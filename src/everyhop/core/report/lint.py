@@ -59,10 +59,7 @@ def lint_document(findings: Iterable[Finding], *, files: int, tool: str, at: dat
     """The published form of a run. Without a file there is nothing to be well: the verdict is unknown."""
     results = sorted(map(_result, findings), key=lambda one: (one.file, one.line, one.column))
     verdict = verdict_of(results) if results else Verdict.PASS if files else Verdict.UNKNOWN
-    advice_only = results and verdict is Verdict.UNKNOWN and not any(one.verdict is Verdict.UNKNOWN for one in results)
-    return LintDocument(
-        tool, at.astimezone(UTC), guideline, Verdict.PASS if advice_only else verdict, files, tuple(results)
-    )
+    return LintDocument(tool, at.astimezone(UTC), guideline, verdict, files, tuple(results))
 
 
 def remedy_of(rule: str) -> str:

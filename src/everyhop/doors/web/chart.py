@@ -119,8 +119,12 @@ def _range(values: Sequence[float], unit: str, objective: float | None) -> tuple
         # From the nearest mark below the worst value to the whole: 0, 50, 80, 90, 99, 99.9 per cent.
         floor = next((mark for mark in (0.999, 0.99, 0.9, 0.8, 0.5) if low >= mark), 0.0)
         return floor, 1.0
-    step = _step(high if high > 0 else 1.0)
+    step = _step(high if high > _NOTHING else 1.0)
     return 0.0, max(math.ceil(high * 1.05 / step) * step, step)
+
+
+_NOTHING = 1e-9
+"""No indicator is finer than that; what is below is drawn as nothing."""
 
 
 def _step(high: float) -> float:

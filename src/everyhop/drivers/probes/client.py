@@ -17,8 +17,8 @@ from OpenSSL import SSL, crypto
 
 from everyhop.core.endpoint.target import Target
 from everyhop.core.hop import Address
-from everyhop.core.tls.alerts import FATAL, alert_name
 from everyhop.drivers.probes import native
+from everyhop.drivers.probes.alerts import Alerts, Request
 from everyhop.drivers.probes.hello.ask import Upgrade, UpgradeRefused
 from everyhop.drivers.probes.manners import Manners
 from everyhop.drivers.probes.secured import Secured
@@ -75,18 +75,20 @@ class Client:
 
     def __init__(self, tls: SSL.Connection, staples: list[bytes]) -> None:
         self.tls = tls
-        self.alert = ""
-        """``alert <name>``, once the server has sent a fatal one."""
-        self._warned = False
+        self.alerts = Alerts(tls)
+        self._request = Request(tls)
         self._shaken = False
         self._staples = staples
-        tls.set_info_callback(self._heard)
 
-    def _heard(self, _: SSL.Connection, where: int, value: int) -> None:
-        if where & SSL.SSL_CB_READ_ALERT == SSL.SSL_CB_READ_ALERT:
-            self._warned = True
-            if value >> 8 == FATAL:
-                self.alert = f"alert {alert_name(value & 0xFF)}"
+    @property
+    def alert(self) -> str:
+        """``alert <name>``, once the server has sent a fatal one."""
+        return self.alerts.fatal
+
+    @property
+    def asked(self) -> bool:
+        """The server has asked for a client certificate, in the handshake or in a later one."""
+        return self._request.came
 
     async def shake(self, secured: Secured) -> None:
         """The handshake. Raises :class:`Ended`."""
@@ -127,7 +129,7 @@ class Client:
             await secured.receive()
         except Ended:
             told = bool(self.tls.get_shutdown() & _RECEIVED_SHUTDOWN) and not self.alert
-            return told or (wire.received - before >= _SMALLEST_RECORD and not self._warned)
+            return told or (wire.received - before >= _SMALLEST_RECORD and not self.alerts.came)
         return True
 
     @property
@@ -175,7 +177,7 @@ def context_of(offer: Offer, staples: list[bytes] | None = None) -> SSL.Context:
     context.set_max_proto_version(offer.highest)
     context.set_cipher_list(offer.ciphers.encode("ascii"))
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
-    # everyhop: allow python-verification-off until 2027-12-31 because the chain is judged by rules, not by the handshake
+    # everyhop: allow python-verification-off until 2027-12-31 because rules judge the chain, not the handshake
     context.set_verify(SSL.VERIFY_NONE)
     if offer.signatures:
         native.offer_signatures(context, offer.signatures)
@@ -212,7 +214,7 @@ async def talk(target: Target, client: Client, way: Way) -> AsyncGenerator[tuple
         try:
             if way.upgrade is not None:
                 await _upgraded(way.upgrade, wire)
-            yield Secured(wire, client.tls), wire
+            yield Secured(wire, client.tls, client.alerts), wire
         finally:
             wire.close()
 

@@ -1,4 +1,4 @@
-"""What OpenSSL knows and pyOpenSSL has no words for: sessions, and which signatures are offered.
+"""What OpenSSL knows and pyOpenSSL has no words for: sessions, requests for a certificate, which signatures are offered.
 
 Rules: the same library that pyOpenSSL uses, by the bindings that it uses itself; nowhere else in everyhop. Only
 reading, and settings before a handshake; every pointer belongs to a living pyOpenSSL object. A session's bytes hold
@@ -7,7 +7,7 @@ its secrets: they never leave this file.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,6 +41,19 @@ def offer_signatures(context: SSL.Context, names: str) -> None:
     if _lib.SSL_CTX_set1_sigalgs_list(pointer, names.encode("ascii")) != 1:
         _lib.ERR_clear_error()
         raise ValueError(f"expected signature schemes that OpenSSL knows, got {names}")
+
+
+def on_certificate_request(connection: SSL.Connection, told: Callable[[], None]) -> object:
+    """Call ``told`` whenever the server asks for a client certificate. The caller keeps what comes back for as long as
+    the connection lives: the library calls it, and does not keep it alive."""
+
+    def asked(_: Any, __: Any) -> int:
+        told()
+        return 1  # go on, with the certificate that is set, if any
+
+    callback = _ffi.callback("int (*)(SSL *, void *)", asked)
+    _lib.SSL_set_cert_cb(connection._ssl, callback, _ffi.NULL)  # pyright: ignore[reportPrivateUsage]
+    return callback
 
 
 def resumed(connection: SSL.Connection) -> bool:

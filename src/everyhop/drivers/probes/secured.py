@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from OpenSSL import SSL
 
+from everyhop.drivers.probes.alerts import Alerts
 from everyhop.drivers.probes.dialogue import Channel
 from everyhop.drivers.probes.wire import Ended
 
@@ -27,9 +28,10 @@ _T = TypeVar("_T")
 class Secured:
     """A channel inside TLS. Make it with :func:`secure`."""
 
-    def __init__(self, below: Channel, tls: SSL.Connection) -> None:
+    def __init__(self, below: Channel, tls: SSL.Connection, alerts: Alerts) -> None:
         self._below = below
         self._tls = tls
+        self._alerts = alerts
 
     async def send(self, data: bytes) -> None:
         """Send all of it. Raises :class:`Ended` if TLS has broken down."""
@@ -65,7 +67,7 @@ class Secured:
                 raise Ended("closed") from None
             except SSL.Error as error:
                 await self._flush()  # our alert, so that the server's log says why
-                raise Ended(_reason(error)) from None
+                raise Ended(self._alerts.fatal or f"not tls: {openssl_reason(error)}") from None
             else:
                 await self._flush()
                 return outcome
@@ -85,7 +87,7 @@ async def secure(below: Channel, *, server_name: str = "", alpn: Sequence[bytes]
     context = SSL.Context(SSL.TLS_CLIENT_METHOD)
     context.set_cipher_list(_CIPHERS)
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
-    # everyhop: allow python-verification-off until 2027-12-31 because the chain is judged by rules, not by the handshake
+    # everyhop: allow python-verification-off until 2027-12-31 because rules judge the chain, not the handshake
     context.set_verify(SSL.VERIFY_NONE)
     tls = SSL.Connection(context, None)
     tls.set_connect_state()
@@ -96,7 +98,7 @@ async def secure(below: Channel, *, server_name: str = "", alpn: Sequence[bytes]
             raise Ended("unreachable: not a name that TLS can send") from None
     if alpn:
         tls.set_alpn_protos(list(alpn))
-    secured = Secured(below, tls)
+    secured = Secured(below, tls, Alerts(tls))
     await secured.shake()
     return secured
 
@@ -119,10 +121,9 @@ def hello(server_name: str = "") -> bytes:
     return tls.bio_read(_PIECE)
 
 
-def _reason(error: SSL.Error) -> str:
-    """The newest reason in OpenSSL's words. An alert of the server's is TLS, whatever it refuses."""
+def openssl_reason(error: SSL.Error) -> str:
+    """The newest reason in OpenSSL's words, e.g. ``wrong version number``."""
     try:
-        words = str(error.args[0][-1][2])
+        return str(error.args[0][-1][2])
     except (IndexError, TypeError, ValueError):
-        words = "no reason given"
-    return words if " alert " in f" {words} " else f"not tls: {words}"
+        return "no reason given"

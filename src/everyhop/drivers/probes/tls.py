@@ -32,7 +32,8 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from OpenSSL import SSL, crypto
 
 from everyhop.core.hop import Address
-from everyhop.core.tls.alerts import FATAL, alert_name
+from everyhop.drivers.probes.alerts import Alerts
+from everyhop.drivers.probes.secured import openssl_reason
 from everyhop.drivers.probes.wire import Ended, Wire, connect
 from everyhop.errors import EveryhopError
 from everyhop.ports import ClientCredential, Clock, Handshake, PlainAnswer
@@ -136,27 +137,22 @@ class _Conversation:
     def __init__(self, tls: SSL.Connection, source: str) -> None:
         self._tls = tls
         self._source = source
-        tls.set_info_callback(self._heard)
+        self._alerts = Alerts(tls)
         self._shaken = False
         self._answered = False
-        self._warned = False
         self._after_goodbye = 0
-        self.alert = ""
-        """``alert <name>``, once the server has sent a fatal one."""
         self.seconds = 0.0
         """From our first byte to our Finished."""
 
-    def _heard(self, _: SSL.Connection, where: int, value: int) -> None:
-        """OpenSSL's news of an alert: its level and description."""
-        if where & SSL.SSL_CB_READ_ALERT == SSL.SSL_CB_READ_ALERT:
-            self._warned = True
-            if value >> 8 == FATAL:
-                self.alert = f"alert {alert_name(value & 0xFF)}"
+    @property
+    def alert(self) -> str:
+        """``alert <name>``, once the server has sent a fatal one."""
+        return self._alerts.fatal
 
     @property
     def proven(self) -> bool:
         """The server has shown that the connection is established on its side too."""
-        return self._answered or (self._after_goodbye >= _SMALLEST_RECORD and not self._warned)
+        return self._answered or (self._after_goodbye >= _SMALLEST_RECORD and not self._alerts.came)
 
     async def hold(self, address: Address) -> None:
         """Connect, shake hands, and find out whether the server agrees. Raises :class:`Ended` if it came to nothing."""
@@ -174,7 +170,7 @@ class _Conversation:
         except SSL.ZeroReturnError:  # its close_notify before the handshake was over
             raise Ended("alert close notify") from None
         except SSL.Error as error:
-            raise Ended(f"not tls: {_openssl_reason(error)}") from None
+            raise Ended(f"not tls: {openssl_reason(error)}") from None
         finally:
             wire.close()
 
@@ -234,7 +230,7 @@ def _connection(server_name: str, credential: ClientCredential | None, alpn: Seq
     context.set_min_proto_version(SSL.TLS1_2_VERSION)
     context.set_cipher_list(_CIPHERS)
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
-    # everyhop: allow python-verification-off until 2027-12-31 because the chain is judged by rules, not by the handshake
+    # everyhop: allow python-verification-off until 2027-12-31 because rules judge the chain, not the handshake
     context.set_verify(SSL.VERIFY_NONE)
     if credential:
         present(context, credential)
@@ -275,12 +271,3 @@ def is_ip(name: str) -> bool:
     with contextlib.suppress(ValueError):
         return bool(ipaddress.ip_address(name))
     return False
-
-
-def _openssl_reason(error: SSL.Error) -> str:
-    """The newest reason in OpenSSL's words, e.g. ``wrong version number``."""
-    try:
-        _, _, reason = error.args[0][-1]
-    except (IndexError, TypeError, ValueError):
-        return "no reason given"
-    return str(reason)

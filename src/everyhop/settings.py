@@ -76,8 +76,8 @@ class Settings:
     detail_days: float = field(
         default=1.0,
         metadata={
-            "reason": "how long single minutes are kept: long enough to look into what happened last night; hours, which "
-            "every longer window is made of, stay"
+            "reason": "how long single minutes are kept: long enough to look into what happened last night; hours, "
+            "which every longer window is made of, stay"
         },
     )
     record_days: float = field(

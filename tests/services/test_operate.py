@@ -34,8 +34,8 @@ from everyhop.services.records import ROTATIONS, SLOTS
 from everyhop.services.rotate import request_rotation
 from everyhop.settings import Settings
 
-RUN = TEXT.replace("protocol: postgres}", "protocol: postgres, run: {command: [db], health: {tcp: true}}}")
-RUN += "dashboard: off\n"
+OFF = "dashboard: off\n"
+RUN = TEXT.replace("protocol: postgres}", "protocol: postgres, run: {command: [db], health: {tcp: true}}}") + OFF
 NODES = ("db", "web", "edge")
 PLACES = {9001: ("web", "identity"), 9002: ("db", "identity"), 8443: ("edge", "host:shop.localhost")}
 
@@ -250,7 +250,7 @@ def test_another_topology_is_taken_up_while_it_runs() -> None:
         async with running(machine) as (mesh, _):
             await ready(machine, mesh)
             smaller = RUN.partition("edge:")[0]
-            await apply(machine.store, smaller + "dashboard: off\n", file="f", file_dir="/shop", actor="t", now=machine.clock.now())
+            await apply(machine.store, smaller + OFF, file="f", file_dir="/shop", actor="t", now=machine.clock.now())
             await machine.clock.until(lambda: "envoy-edge" in machine.runner.stopped)
             assert machine.told("plan.changed")
             assert mesh.deployment.target("edge") is None

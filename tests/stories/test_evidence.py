@@ -1,4 +1,4 @@
-"""An evidence pack of a real mesh verifies; one byte of any stored observation changed, and it does not, and says where.
+"""An evidence pack of a real mesh verifies; with one byte of any stored observation changed it does not, and says where.
 
 The attacker of this story has the database file, drops its triggers, and changes what he likes. He has no key.
 """
@@ -103,9 +103,8 @@ def test_one_changed_byte_of_any_stored_observation_shows_and_says_where(mesh: S
 
 def test_a_changed_pack_is_no_evidence(mesh: Small, pack: Path, tmp_path: Path) -> None:
     text = (pack / "evidence.json").read_bytes()
-    for before, after in ((b"TLSv1.3", b"TLSv1.2"), (b'"count":1', b'"count":9'), (b"X25519MLKEM768", b"X25519MLKEM769")):
-        if before not in text:
-            continue
+    for before, after in ((b"TLSv1.3", b"TLSv1.2"), (b"X25519MLKEM768", b"X25519MLKEM769"), (b"pass", b"fail")):
+        assert before in text
         folder = tmp_path / after.hex()
         folder.mkdir()
         for path in pack.iterdir():

@@ -156,7 +156,7 @@ def _seen(candidate: Candidate) -> Iterable[str]:
     """What was seen, for the comments."""
     who = " of ".join(word for word in (candidate.process or "a process", candidate.user) if word)
     yield _comment(f"Seen: {who}, listening on {', '.join(map(str, candidate.addresses))}.")
-    yield _comment(f"Asked: {_ANSWERS.get(candidate.encryption, 'it was not asked')}.")
+    yield _comment(f"Asked: {_ANSWERS[candidate.encryption]}.")
     if candidate.evidence:
         yield _comment(f"Its own words: {candidate.evidence}")
     if candidate.called_by:
@@ -171,6 +171,7 @@ _ANSWERS = {
     Encryption.OWN: "its protocol encrypts by itself",
     Encryption.SILENT: "it said nothing",
     Encryption.CLOSED: "it did not answer",
+    Encryption.UNKNOWN: "it was asked, and its answer told nothing",
 }
 
 

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from everyhop.core import metrics as m
 from everyhop.core.alerts.exception_ending import ends_at
-from everyhop.core.alerts.policy_violated import violations
+from everyhop.core.alerts.policy_violated import GRAVE, violations
 from everyhop.core.alerts.snapshot import CertificateState
 from everyhop.core.flow import FlowClass
 from everyhop.core.hop import Posture
@@ -183,10 +183,14 @@ def _flows(readings: Readings) -> Iterator[Sample]:
 
 
 def _compliance(readings: Readings) -> Iterator[Sample]:
+    """0 where a grave rule is broken, 1 where every grave rule has its answer and none is broken. An endpoint of which
+    less is known has no sample: nobody may take what could not be told for compliance."""
     broken = violations(readings.findings)
+    untold = {one.subject for one in readings.findings if one.verdict is Verdict.UNKNOWN and one.severity in GRAVE}
     judged = {one.subject: one.owner for one in readings.findings if one.verdict in (Verdict.PASS, Verdict.FAIL)}
     for endpoint, owner in sorted(judged.items()):
-        yield sample(m.POLICY_COMPLIANT, endpoint not in broken, endpoint=endpoint, owner=owner)
+        if endpoint in broken or endpoint not in untold:
+            yield sample(m.POLICY_COMPLIANT, endpoint not in broken, endpoint=endpoint, owner=owner)
 
 
 def _signs_of_life(readings: Readings) -> Iterator[Sample]:

@@ -1,15 +1,22 @@
 """The enforcement probe: trying to get in, without a certificate and with each wrong one.
 
-Rules: a request for a certificate proves nothing, and in TLS 1.3 the refusal comes when the client believes itself
-done: so each attempt connects, shakes hands, says the protocol's first words and reads the answer. Refused is what was
-refused in the server's words (an alert, a status, an error), or got no answer to words that always get one. A silence
-is "could not be told". Attempts go one after the other, each on its own connection.
+Rules: each attempt connects, shakes hands, says the protocol's first words and reads the answer, because in TLS 1.3 the
+refusal comes when the client believes itself done. Attempts go one after the other, each on its own connection.
+
+* Whoever was never asked for a certificate (no CertificateRequest came) cannot have been refused for one: once the
+  handshake is over, he is in as far as certificates go, whatever is said then. A handshake that failed before anybody
+  asked tells nothing.
+* Asked, he is refused by an alert, or by words about the certificate. A request alone proves nothing.
+* A closed door without such words (a 403, an end, a reset) may have any reason. It counts as a refusal only if the same
+  words with the given certificate get in. A server that slams the door may have cut off its own alert (unread data makes
+  a reset), so without words it is asked once more in silence.
+* Everything else, a silence too, is "could not be told".
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from everyhop.core.endpoint.facts import EnforcementFacts, Entrance, Entry
 from everyhop.core.endpoint.target import Target
@@ -18,10 +25,18 @@ from everyhop.drivers.probes.hello.ask import Upgrade
 from everyhop.drivers.probes.manners import Manners
 from everyhop.drivers.probes.secured import Secured
 from everyhop.drivers.probes.wire import Ended, Wire
-from everyhop.drivers.probes.words import FIRST, Words
+from everyhop.drivers.probes.words import FIRST, Heard, Words
 from everyhop.ports import ClientCredential, Clock
 
 LONGEST_ANSWER = 8 << 10
+
+
+@dataclass(frozen=True, slots=True)
+class _Tried:
+    """One attempt, and whether it ended at a closed door: a refusal if somebody else gets in."""
+
+    entry: Entry
+    closed_door: bool = False
 
 
 class EnforcementProbe:
@@ -45,56 +60,99 @@ class EnforcementProbe:
         at, way = self._clock.now(), replace(self._way, upgrade=upgrade, timeout=timeout)
         attempts: list[tuple[Entrance, ClientCredential | None]] = [(Entrance.NO_CERTIFICATE, None)]
         attempts += [(Entrance(name), credential) for name, credential in credentials.items()]
-        entries = [await _try(target, entrance, credential, way) for entrance, credential in attempts]
-        return EnforcementFacts(target, at, tuple(entries))
+        tried = [await _try(target, entrance, credential, way) for entrance, credential in attempts]
+        return EnforcementFacts(target, at, _compared(tried))
 
 
-async def _try(target: Target, entrance: Entrance, credential: ClientCredential | None, way: Way) -> Entry:
+def _compared(tried: Sequence[_Tried]) -> tuple[Entry, ...]:
+    """Closed doors are refusals where the given certificate opens them."""
+    opened = any(each.entry.entrance is Entrance.GIVEN and each.entry.accepted for each in tried)
+    return tuple(_refused(each.entry) if each.closed_door and opened else each.entry for each in tried)
+
+
+def _refused(entry: Entry) -> Entry:
+    return replace(entry, accepted=False, evidence=f"{entry.evidence}; the given certificate gets in")
+
+
+async def _try(target: Target, entrance: Entrance, credential: ClientCredential | None, way: Way) -> _Tried:
+    words = FIRST.get(target.wire) if target.wire else None
     alpn = (b"http/1.1",) if target.wire == "http" else ()
-    asking = client(target, Offer(credential=credential, alpn=alpn))
+    offer = Offer(credential=credential, alpn=alpn)
+    tried = await _attempt(target, entrance, client(target, offer), way, words)
+    if words is not None and tried.closed_door and not tried.entry.stage.startswith("http"):
+        silent = await _attempt(target, entrance, client(target, offer), way, None)
+        if silent.entry.accepted is False:
+            return silent
+    return tried
+
+
+async def _attempt(target: Target, entrance: Entrance, asking: Client, way: Way, words: Words | None) -> _Tried:
+    """One connection, to its end."""
     try:
         async with talk(target, asking, way) as (secured, wire):
             await asking.shake(secured)
-            return await _enter(target, entrance, asking, secured, wire)
+            if words is None:
+                return await _goodbye(entrance, asking, secured, wire)
+            await secured.send(words.say(target))
+            heard = await _answer(secured, words)
+            await secured.bye()
+            return _heard(entrance, asking, heard)
     except TimeoutError:
-        return Entry(entrance, None, _stage(asking), "timeout")
+        return _Tried(Entry(entrance, None, _stage(asking), "timeout"))
     except Ended as ended:
-        return _ended(entrance, asking, ended, told=target.wire in FIRST)
+        return _ended(entrance, asking, ended.reason, spoke=words is not None)
 
 
-async def _enter(target: Target, entrance: Entrance, asking: Client, secured: Secured, wire: Wire) -> Entry:
+async def _goodbye(entrance: Entrance, asking: Client, secured: Secured, wire: Wire) -> _Tried:
     """The handshake is over on our side: is it on theirs?"""
-    words = FIRST.get(target.wire) if target.wire else None
-    if words is None:
-        proven = await asking.farewell(secured, wire)
-        if asking.alert:
-            return Entry(entrance, False, _stage(asking), asking.alert)
-        evidence = f"{asking.version} established" if proven else "closed without a word"
-        return Entry(entrance, True if proven else None, "", evidence)
-    await secured.send(words.say(target))
-    accepted, stage, evidence = await _answer(secured, words)
-    await secured.bye()
-    return Entry(entrance, accepted, stage, evidence)
+    proven = await asking.farewell(secured, wire)
+    if asking.alert or not proven:
+        return _ended(entrance, asking, "closed without a word", spoke=False)
+    if not asking.asked:
+        return _unasked(entrance, f"{asking.version} established")
+    return _Tried(Entry(entrance, True, "", f"{asking.version} established"))
 
 
-async def _answer(secured: Secured, words: Words) -> tuple[bool | None, str, str]:
-    """Read until the answer says something. Raises :class:`Ended`."""
+async def _answer(secured: Secured, words: Words) -> Heard:
+    """Read until the answer says something. Raises :class:`Ended` if nothing came."""
     data = b""
     while len(data) < LONGEST_ANSWER:
-        data += await secured.receive()
-        verdict = words.read(data)
-        if verdict is not None:
-            return verdict.accepted, verdict.stage, verdict.evidence
-    return None, "", "an answer without an end"
+        try:
+            data += await secured.receive()
+        except Ended:
+            heard = words.read(data, True) if data else None
+            if heard is None:
+                raise
+            return heard
+        if heard := words.read(data, False):
+            return heard
+    return Heard(None, "", "an answer without an end")
 
 
-def _ended(entrance: Entrance, asking: Client, ended: Ended, *, told: bool) -> Entry:
-    """What an end means: an alert refuses; without one, only a server that was asked something refuses by silence."""
-    if asking.alert:
-        return Entry(entrance, False, _stage(asking), asking.alert)
-    if ended.reason in ("closed", "reset") and asking.shaken and told:
-        return Entry(entrance, False, _stage(asking), f"{ended.reason} without an answer")
-    return Entry(entrance, None, _stage(asking), ended.reason)
+def _heard(entrance: Entrance, asking: Client, heard: Heard) -> _Tried:
+    """What an answer means, once it is known whether anybody asked for a certificate."""
+    if not asking.asked:
+        return _unasked(entrance, heard.evidence)
+    entry = Entry(entrance, heard.accepted, heard.stage, heard.evidence)
+    return _Tried(entry, closed_door=heard.accepted is None and bool(heard.stage))
+
+
+def _ended(entrance: Entrance, asking: Client, reason: str, *, spoke: bool) -> _Tried:
+    """What an end means: an alert refuses whoever was asked for a certificate. Without one it is a closed door, if the
+    server ended in spite of our words."""
+    entry = Entry(entrance, None, _stage(asking), asking.alert or reason)
+    if asking.asked and asking.alert:
+        return _Tried(replace(entry, accepted=False))
+    ended = spoke and asking.shaken and reason in ("closed", "reset")
+    if ended and not asking.asked and not asking.alert:
+        return _unasked(entrance, f"{reason} without an answer")
+    if ended and asking.asked:
+        return _Tried(replace(entry, evidence=f"{reason} without an answer"), closed_door=True)
+    return _Tried(entry)
+
+
+def _unasked(entrance: Entrance, evidence: str) -> _Tried:
+    return _Tried(Entry(entrance, True, "", f"no certificate was asked for; {evidence}"))
 
 
 def _stage(asking: Client) -> str:

@@ -8,14 +8,24 @@ here is never counted as the server's time. Every connection is counted, so that
 from __future__ import annotations
 
 import asyncio
+import resource
 from collections import deque
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 _REMEMBERED = 1024
 """Endpoints of whom we remember when they were asked last, before those with nothing to remember are forgotten: at
 least so many, or twice as many as were still needed the last time."""
+
+_OVERALL = 256
+
+
+def _affordable() -> int:
+    """As many connections as half of the file descriptors that this process may have, at most :data:`_OVERALL`: the
+    other half is for what takes no turn (resolvers, files, responders of authorities)."""
+    allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return _OVERALL if allowed == resource.RLIM_INFINITY else max(1, min(_OVERALL, allowed // 2))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +36,7 @@ class Limits:
     """Connections to one endpoint at the same time."""
     per_second: int | None = 20
     """Connections to one endpoint in any second."""
-    overall: int = 256
+    overall: int = field(default_factory=_affordable)
     """Connections to all endpoints at the same time: file descriptors and memory."""
     pause_first_seconds: float = 0.25
     pause_max_seconds: float = 4.0

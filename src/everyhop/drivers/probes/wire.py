@@ -96,7 +96,10 @@ async def _targets(address: Address) -> list[tuple[int, _Target]]:
 
 
 async def _connected(family: int, target: _Target, source: str = "") -> socket.socket:
-    fresh = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        fresh = socket.socket(family, socket.SOCK_STREAM)
+    except OSError as error:  # too many open files: this connection's end, and nobody else's
+        raise Ended(f"unreachable: {_reason(error)}") from None
     try:
         fresh.setblocking(False)
         if source and family == socket.AF_INET and str(target[0]).startswith("127."):

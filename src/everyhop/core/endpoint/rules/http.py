@@ -7,8 +7,6 @@ preload list nothing.
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
-
 from everyhop.core.endpoint.facts import Encryption, HttpFacts
 from everyhop.core.endpoint.rules.base import Case, Outcome, Rule, failed, not_applicable, passed, unknown
 from everyhop.core.endpoint.strict_transport import PRELOAD_SECONDS, StrictTransport, read_header
@@ -138,7 +136,7 @@ def _redirect(case: Case) -> Outcome | None:
 
 def sends_to_tls(seen: HttpFacts) -> bool:
     """True if the plaintext port does nothing but send its visitors to https."""
-    return seen.plain_status in REDIRECTS and urlsplit(seen.plain_location).scheme.lower() == "https"
+    return seen.plain_status in REDIRECTS and seen.plain_location.lower().startswith("https://")
 
 
 def _cookies(case: Case) -> Outcome | None:

@@ -136,9 +136,8 @@ def test_a_hostile_server_teaches_nothing_and_holds_nobody_up(
         assert (facts.usable, facts.chain) == (False, ())
         assert facts.refused
     elif isinstance(facts, EnforcementFacts):
-        refusal = {"alert handshake failure"} if conversation is _alert else set[str]()
         for entry in facts.entries:
-            assert entry.accepted is (False if entry.evidence in refusal else None), entry
+            assert entry.accepted is None, "nobody was asked for a certificate, so none was refused"
             assert entry.evidence
     else:
         assert facts.resumes_by_psk is not True
@@ -232,74 +231,6 @@ def test_a_chain_is_seen_whatever_the_version(version: str, tmp_path: Path) -> N
     assert facts.usable
     assert facts.chain
     assert facts.version == "TLSv1" + version.removeprefix("-tls1").replace("_", ".")
-
-
-# --- enforcement -------------------------------------------------------------------------------------------------
-
-
-def test_postgresql_is_let_in_past_tls_and_refused_by_its_own_words() -> None:
-    """TLS succeeds without a certificate; ``pg_hba.conf`` refuses the startup packet. Both are seen."""
-    context = ROOT.issue("db.test").server_context()
-    fields = b"SFATAL\0C28000\0Mconnection requires a valid client certificate\0\0"
-    answers = {
-        b"E" + struct.pack("!I", len(fields) + 4) + fields: (False, "connection requires a valid client certificate"),
-        b"R" + struct.pack("!II", 8, 3): (True, "answered R"),
-    }
-
-    async def story(answer: bytes) -> EnforcementFacts:
-        async def database(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            size = struct.unpack("!I", await reader.readexactly(4))[0]
-            assert (await reader.readexactly(size - 4))[:4] == struct.pack("!I", 3 << 16)
-            writer.write(answer)
-            await writer.drain()
-            await reader.read()
-
-        async with _serving(database, context) as port:
-            target = Target("127.0.0.1", port, wire=Wire.POSTGRESQL)
-            return await EnforcementProbe(CLOCK).look(target, {}, timeout=5)
-
-    for answer, (accepted, evidence) in answers.items():
-        (entry,) = asyncio.run(story(answer)).entries
-        assert (entry.entrance, entry.accepted, entry.evidence) == (Entrance.NO_CERTIFICATE, accepted, evidence)
-
-
-def test_no_answer_to_a_question_that_gets_one_is_a_refusal() -> None:
-    context = ROOT.issue("web.test").server_context()
-
-    async def mute(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readline()
-
-    async def story() -> EnforcementFacts:
-        async with _serving(mute, context) as port:
-            return await EnforcementProbe(CLOCK).look(Target("127.0.0.1", port, wire=Wire.HTTP), {}, timeout=5)
-
-    (entry,) = asyncio.run(story()).entries
-    assert (entry.accepted, entry.stage) == (False, "after handshake")
-
-
-@pytest.mark.parametrize(("status", "accepted"), [(200, True), (404, True), (400, False), (401, False), (403, False)])
-def test_a_status_that_keeps_out(status: int, accepted: bool) -> None:
-    context = ROOT.issue("web.test").server_context()
-
-    async def web(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(b"HTTP/1.1 %d Because\r\nContent-Length: 0\r\n\r\n" % status)
-        await writer.drain()
-        await reader.read()
-
-    async def story() -> EnforcementFacts:
-        async with _serving(web, context) as port:
-            return await EnforcementProbe(CLOCK).look(Target("127.0.0.1", port, wire=Wire.HTTP), {}, timeout=5)
-
-    (entry,) = asyncio.run(story()).entries
-    assert entry.accepted is accepted
-    assert entry.stage == ("" if accepted else f"http {status}")
-
-
-def test_a_way_in_that_nobody_knows_is_the_callers_mistake() -> None:
-    credential = ROOT.issue(uri="spiffe://a/b").credential
-    with pytest.raises(ValueError, match="window"):
-        asyncio.run(EnforcementProbe(CLOCK).look(Target("127.0.0.1", 1), {"a window": credential}))
 
 
 # --- sessions ----------------------------------------------------------------------------------------------------

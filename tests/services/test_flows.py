@@ -16,7 +16,7 @@ from tests.fakes.world import TEXT
 from everyhop.core.endpoint.facts import Encryption
 from everyhop.core.endpoint.target import Wire
 from everyhop.core.flow import ITSELF, Flow, FlowClass, ListenerSeen
-from everyhop.core.observation import Kind
+from everyhop.core.observation import Kind, Stream
 from everyhop.core.plan import PROXY_SOURCE
 from everyhop.core.validation import read
 from everyhop.core.verdict import Verdict
@@ -114,7 +114,11 @@ class Stage:
 
     def told(self, kind: Kind, subject: str = "") -> list[tuple[Json, Verdict]]:
         """The changes that were observed, in order."""
-        found = asyncio.run(self.store.observations(kind=kind, subject=subject or None))
+        found = [
+            one
+            for stream in Stream
+            for one in asyncio.run(self.store.observations(stream=stream, kind=kind, subject=subject or None))
+        ]
         return [(one.body.get("change"), one.verdict) for one in found]
 
 

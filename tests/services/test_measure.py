@@ -197,7 +197,9 @@ def test_flows_that_go_round_the_proxies_are_counted_as_they_come() -> None:
         assert world.value("M1").total == 4, "what the proxies carry is theirs to count"
         assert world.value("M10", "db").value == 0
         for encryption in (FlowClass.TLS, FlowClass.UNKNOWN):
-            door = flow(300, key=f"python {encryption}", caller="python", server="127.0.0.1:9002", encryption=encryption)
+            door = flow(
+                300, key=f"python {encryption}", caller="python", server="127.0.0.1:9002", encryption=encryption
+            )
             await FLOWS.put(store, door.key, door)
         await world.tick()
         assert world.value("M1", "all").total == 4, "whoever comes to a proxy's door is the proxy's to count"

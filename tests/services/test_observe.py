@@ -219,6 +219,26 @@ def test_refusals_are_joined_by_who_and_why() -> None:
     asyncio.run(play())
 
 
+def test_plaintext_is_counted_by_where_it_comes_from() -> None:
+    """Who would be hurt by refusing plaintext is known by host: it has shown no identity."""
+
+    async def play() -> None:
+        stage = Stage()
+        plain = "TLS_error:|268435612:SSL routines:OPENSSL_internal:HTTP_REQUEST:TLS_error_end"
+        for host, times in (("10.0.0.1", 3), ("10.0.0.2", 2)):
+            lines = [
+                stage.line(peer_identity="", failure=plain, version="", peer_address=f"{host}:{n}")
+                for n in range(times)
+            ]
+            await stage.collect(*lines)
+        assert {one.last_peer.partition(":")[0]: one.count for one in await stage.refusals()} == {
+            "10.0.0.1": 3,
+            "10.0.0.2": 2,
+        }
+
+    asyncio.run(play())
+
+
 def test_refusals_fill_a_bounded_space_and_the_oldest_go_first() -> None:
     async def play() -> None:
         stage = Stage(kept=10)

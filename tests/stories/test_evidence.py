@@ -1,4 +1,4 @@
-"""An evidence pack of a real mesh verifies; with one byte of any stored observation changed it does not, and says where.
+"""An evidence pack of a real mesh verifies; one changed byte of a stored observation, and it does not, and says where.
 
 The attacker of this story has the database file, drops its triggers, and changes what he likes. He has no key.
 """

@@ -109,6 +109,8 @@ class Showing:
         self._mesh = mesh
         self._server: WebServer | None = None
         self._board: Board | None = None
+        self._said: tuple[object, ...] = ()
+        """What the topology says that the running dashboard was made from."""
         self._scene: Scene | None = None
         self.url = ""
         """Where it can be read; empty: nowhere."""
@@ -128,9 +130,10 @@ class Showing:
         before, self._scene = self._scene, scene
         if before is not None and before.topology == scene.topology:
             return
-        if self._server is None or self._board != scene.topology.dashboard:
+        said = (scene.topology.dashboard, issuance_policy(scene.topology).dashboard, scene.topology.environment)
+        if self._server is None or self._said != said:
             await self.stop()
-            self._board = scene.topology.dashboard
+            self._said, self._board = said, scene.topology.dashboard
             if self._board is not None:
                 try:
                     await self._start(self._board, scene)

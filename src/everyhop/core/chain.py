@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -36,7 +37,7 @@ class Authority:
     @property
     def x509(self) -> x509.Certificate:
         """The certificate, parsed."""
-        return x509.load_pem_x509_certificate(self.certificate.encode())
+        return _parsed(self.certificate)
 
     def issuer(self) -> Issuer:
         """The authority as a signer of drafts."""
@@ -51,6 +52,12 @@ class Trust:
     bundle: tuple[str, ...]
     retired: tuple[str, ...] = ()
     """Authorities that are out of use; their certificates stay known for the record."""
+
+
+@lru_cache(maxsize=64)
+def _parsed(certificate: str) -> x509.Certificate:
+    """A certificate never changes, and there are few authorities: they are asked for at every tick."""
+    return x509.load_pem_x509_certificate(certificate.encode())
 
 
 def pem(der: bytes) -> str:

@@ -51,6 +51,11 @@ def call_key(caller: str, callee: str) -> str:
     return f"call/{caller}/{callee}"
 
 
+def upstream_name(callee: str) -> str:
+    """What a proxy calls its way to a callee."""
+    return f"to-{callee}"
+
+
 def open_addresses(topology: Topology) -> tuple[str, ...]:
     """The keys of all addresses that the file leaves open, in order."""
     keys = [
@@ -169,7 +174,7 @@ class _Layout:
         age = self.topology.connection_age(callee)
         protocol = self.topology.services[callee].protocol
         return Upstream(
-            name=f"to-{callee}",
+            name=upstream_name(callee),
             address=self.mesh(callee),
             protocol=protocol,
             tls=self.mesh_tls,

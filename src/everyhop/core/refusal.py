@@ -6,8 +6,9 @@ is a fragment of Envoy's DOWNSTREAM_TRANSPORT_FAILURE_REASON, as seen from Envoy
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +89,21 @@ _HUNG_UP = "system_library"
 _OTHER = Reason("other", "", "the handshake failed: {failure}", "the proxy's log has more: `everyhop logs`")
 
 
+_CALLS: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {
+        "UF": (
+            "the callee's proxy could not be reached, or the handshake with it failed",
+            "`everyhop status` shows it",
+        ),
+        "UC": ("the callee's proxy ended the connection", "`everyhop explain` of the callee shows whom it refused"),
+        "UH": ("no endpoint of the callee is known", "`everyhop status` shows the callee's proxy"),
+        "UR": ("the callee reset the request", "the callee's own log has more: `everyhop logs`"),
+        "UPE": ("the callee broke the protocol", "does `protocol:` in the topology say what it speaks?"),
+    }
+)
+"""What Envoy's response flags say at a calling end: calls that failed on their way."""
+
+
 @dataclass(frozen=True, slots=True)
 class Explained:
     """A refusal in words."""
@@ -100,6 +116,18 @@ class Explained:
 def is_refusal(failure: str) -> bool:
     """True if a failure is a verdict on the peer; False if there was none, or the peer itself ended the connection."""
     return bool(failure) and _HUNG_UP not in failure
+
+
+def failed_call(flags: str) -> bool:
+    """True if response flags say that a call failed on its way to the callee, and not because of who called us."""
+    return any(flag in _CALLS for flag in flags.split(","))
+
+
+def explain_call(flags: str) -> Explained:
+    """What the response flags of a failed call mean."""
+    flag = next((one for one in flags.split(",") if one in _CALLS), "")
+    sentence, remedy = _CALLS.get(flag, (f"the call failed: {flags[:50]}", _OTHER.remedy))
+    return Explained("call-failed", sentence, remedy)
 
 
 def explain_failure(failure: str, peer: str, callers: Sequence[str]) -> Explained:

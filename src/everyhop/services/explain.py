@@ -9,15 +9,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from everyhop.core.hop import Hop, Posture
+from everyhop.core.hop import End, Hop, Posture
+from everyhop.core.layout import upstream_name
 from everyhop.core.plan import EDGE, Inbound, Plan
-from everyhop.core.refusal import explain_failure
 from everyhop.core.topology import Topology
 from everyhop.errors import EveryhopError
 from everyhop.ports import Store
 from everyhop.services.apply import planned
 from everyhop.services.observe import HOPS_SEEN
-from everyhop.services.refusals import REFUSALS_SEEN, RefusalSeen
+from everyhop.services.refusals import REFUSALS_SEEN, RefusalSeen, explained
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ async def explain(store: Store, data: str, *, caller: str, callee: str) -> Expla
     allowed = bool(who) and who in callers
     seen = await HOPS_SEEN.get(store, str(Hop(caller, callee)))
     refusals = [one.value for one in await REFUSALS_SEEN.all(store)]
-    matching = [one for one in refusals if one.node == callee and (not caller or one.peer_identity in (who, ""))]
+    matching = [one for one in refusals if _is_about(one, caller, who, callee)]
     return Explanation(
         caller=caller,
         callee=callee,
@@ -77,6 +77,13 @@ async def explain(store: Store, data: str, *, caller: str, callee: str) -> Expla
         ),
         refused=tuple(_refused(one, callers) for one in sorted(matching, key=lambda one: one.last_at, reverse=True)),
     )
+
+
+def _is_about(seen: RefusalSeen, caller: str, who: str, callee: str) -> bool:
+    """True for what the callee's proxy refused, and for the caller's own calls that its proxy saw fail."""
+    if seen.end is End.CLIENT:
+        return seen.listener == upstream_name(callee) and caller in ("", seen.node)
+    return seen.node == callee and (not caller or seen.peer_identity in (who, ""))
 
 
 def _callers(plan: Plan, callee: str) -> tuple[str, ...]:
@@ -115,10 +122,16 @@ def _verdict(topology: Topology, caller: str, callee: str, who: str, callers: tu
     )
 
 
+def _who(seen: RefusalSeen) -> str:
+    if seen.end is End.CLIENT:
+        return f"{seen.node}, as its own proxy saw it"
+    return seen.peer_identity or f"somebody at {seen.last_peer.rpartition(':')[0]}"
+
+
 def _refused(seen: RefusalSeen, callers: tuple[str, ...]) -> Refused:
-    words = explain_failure(seen.failure, seen.peer_identity, callers)
+    words = explained(seen, callers)
     return Refused(
-        who=seen.peer_identity or f"somebody at {seen.last_peer.rpartition(':')[0]}",
+        who=_who(seen),
         code=words.code,
         why=words.sentence,
         remedy=words.remedy,

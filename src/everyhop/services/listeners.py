@@ -19,7 +19,7 @@ from everyhop.core.endpoint.facts import Encryption, PlainFacts
 from everyhop.core.endpoint.target import PORTS, Target
 from everyhop.core.flow import ITSELF, ListenerSeen, listener_verdict
 from everyhop.core.hop import Address
-from everyhop.core.observation import Kind, Observation, Source
+from everyhop.core.observation import Kind, Observation, Source, Stream
 from everyhop.core.places import EVERYWHERE, Place, Places, Role
 from everyhop.ports import Clock, Json, Socket, Store
 from everyhop.services.connections import Identities, SocketTable
@@ -278,4 +278,6 @@ def _observation(seen: ListenerSeen, address: Address, at: datetime, change: str
             "everywhere": address.host in EVERYWHERE,
             "evidence": seen.evidence,
         },
+        # Programs that are not ours come and go by the thousand: they are kept for as long as somebody may ask.
+        stream=Stream.RECORD if seen.service else Stream.DETAIL,
     )

@@ -19,7 +19,7 @@ from everyhop.core.hop import Address, End
 from everyhop.core.lifecycle import CredentialState, SeenOnWire, Slot
 from everyhop.core.observation import Kind, Observation, Plain, Source
 from everyhop.core.plan import IDENTITY, EdgeTls, HopPlan, Inbound, NodePlan, Plan
-from everyhop.core.refusal import explain_failure, is_refusal
+from everyhop.core.refusal import explain_failure, failed_call, is_refusal
 from everyhop.core.tally import Shape, Tally
 from everyhop.core.verdict import Verdict
 from everyhop.ports import (
@@ -126,7 +126,7 @@ class Observer:
         changed = self._see_hops(plan, [line for line in serving if line.version and _finished(line)])
         changed |= self._see_calls(plan, calling)
         refused = self._see_refusals([line for line in serving if is_refusal(line.failure)])
-        refused |= self._see_refusals([line for line in calling if line.failure or line.flags])
+        refused |= self._see_refusals([line for line in calling if line.failure or failed_call(line.flags)])
         for key in changed:
             await HOPS_SEEN.put(self._store, key, self._hops[key], fence=fence)
         await self._keep_refusals(refused, fence)
@@ -280,7 +280,7 @@ class Observer:
             hop = _hop_to(plan, node, line.listener)
             if hop is None:
                 continue
-            failed = bool(line.failure or line.flags)
+            failed = bool(line.failure) or failed_call(line.flags)
             if not failed and line.handshake_us is not None:
                 shape = _called(hop, line.node, line.version, line.cipher, line.group)
                 timed = replace(tally.one(line.handshake_us), count=0)  # the counters count

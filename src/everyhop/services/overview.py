@@ -19,7 +19,6 @@ from everyhop.core.finding import Finding, Severity
 from everyhop.core.flow import Flow, FlowClass, ListenerSeen
 from everyhop.core.hop import End, Posture
 from everyhop.core.plan import EDGE, Inbound, Plan
-from everyhop.core.refusal import explain_failure
 from everyhop.core.sli.value import SliValue
 from everyhop.core.topology import CLIENT, Topology
 from everyhop.core.verdict import Verdict
@@ -31,7 +30,7 @@ from everyhop.services.flows import BLIND_AFTER, DETECTOR_KEY, DETECTORS, FLOWS,
 from everyhop.services.inspect import FINDINGS
 from everyhop.services.inventory import CertificateStatus, HopStatus, Status, status
 from everyhop.services.measure import SLIS
-from everyhop.services.refusals import REFUSALS_SEEN, RefusalSeen
+from everyhop.services.refusals import REFUSALS_SEEN, RefusalSeen, explained
 
 _ALL_SEVERITIES = tuple(Severity)
 _PHASES = (AlertPhase.FIRING, AlertPhase.PENDING, AlertPhase.ENDED)
@@ -396,8 +395,7 @@ def _refusal(seen: RefusalSeen, plan: Plan) -> RefusalView:
         if isinstance(listener, Inbound)
         for caller in listener.callers
     ]
-    # A caller learns nothing from a refusal in TLS 1.3: where both ends were joined, the serving one's reason is told.
-    words = explain_failure(seen.joined or seen.failure, seen.peer_identity, callers)
+    words = explained(seen, callers)
     who = seen.peer_identity or f"somebody at {seen.last_peer.rpartition(':')[0] or seen.last_peer}"
     if seen.end is End.CLIENT:
         who = seen.node

@@ -6,11 +6,13 @@ of the last one only.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from everyhop.core.hop import End
 from everyhop.core.observation import Kind, Observation, Plain, Source
+from everyhop.core.refusal import Explained, explain_call, explain_failure, failed_call
 from everyhop.core.verdict import Verdict
 from everyhop.services.records import Records
 
@@ -48,9 +50,20 @@ def merged(before: RefusalSeen, after: RefusalSeen) -> RefusalSeen:
     )
 
 
+def explained(seen: RefusalSeen, callers: Sequence[str]) -> Explained:
+    """A refusal in words. A caller learns nothing from a refusal in TLS 1.3: where both ends of a connection were
+    joined, the serving one's reason is told."""
+    if seen.end is End.SERVER or seen.joined:
+        return explain_failure(seen.joined or seen.failure, seen.peer_identity, callers)
+    return explain_call(seen.failure) if failed_call(seen.failure) else explain_failure(seen.failure, "", callers)
+
+
 def refusal_key(seen: RefusalSeen) -> str:
     """One record for one cause: addresses and serials of a peer are not part of it, so that a scanner fills nothing."""
     parts = [seen.node, seen.listener, seen.peer_identity[:200], seen.failure[:200]]
+    if seen.failure and explain_failure(seen.failure, "", ()).code == "plaintext":
+        # Who speaks plaintext proves no identity: the host is all there is to tell whom strictness would hurt.
+        parts.append(seen.last_peer.rpartition(":")[0])
     return "|".join(parts if seen.end is End.SERVER else [*parts, "client"])
 
 

@@ -3,7 +3,9 @@
 Rules: works on any endpoint, with no authority and no topology. Each port is first asked what it does with plaintext;
 TLS is looked at only where there is some, so that nobody is bothered with questions that have no answer. Looks at one
 endpoint go side by side (the prober keeps them polite); endpoints of a fleet go side by side up to a bound, and each
-report comes as soon as it is there. Memory does not grow with the fleet.
+report comes as soon as it is there. One endpoint never costs another its report: a fault of ours is an unknown of the
+endpoint at which it happened. Nothing of a report is kept here once it was handed over, so memory depends on the bound
+and not on the fleet; whoever collects reports decides in what form (:class:`everyhop.core.report.shelf.Shelf`).
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ from everyhop.core.endpoint.facts import (
 from everyhop.core.endpoint.fleet import Entry
 from everyhop.core.endpoint.judge import judge
 from everyhop.core.endpoint.rules import Stores
+from everyhop.core.endpoint.rules.fault import fault_of
 from everyhop.core.endpoint.target import Target, Wire
 from everyhop.core.endpoint.timestamps import Log
 from everyhop.core.guidelines.guideline import Guideline
@@ -93,10 +96,13 @@ class Scanner:
         self._logs = logs
 
     async def scan(self, entry: Entry, order: Order) -> EndpointReport:
-        """Look at one endpoint and judge it. Never raises for what the endpoint does."""
+        """Look at one endpoint and judge it. Never raises for what the endpoint does, nor for what we do wrong."""
         began = self._clock.now()
         guideline = order.guidelines.get(entry.profile, order.guideline) if entry.profile else order.guideline
-        facts = await self.look(entry.target, guideline, order)
+        try:
+            facts = await self.look(entry.target, guideline, order)
+        except Exception as error:  # noqa: BLE001 -- the last line of defence: this endpoint is unknown, no other is
+            facts = EndpointFacts(entry.target, began, fault=_first(error))
         now = self._clock.now()
         findings = judge(
             facts,
@@ -123,16 +129,17 @@ class Scanner:
         """Scan many endpoints, at most ``order.at_once`` side by side; reports come as they are ready."""
         waiting = iter(entries)
         running = {asyncio.ensure_future(self.scan(entry, order)) for entry in _next(waiting, order.at_once)}
+        done = set[asyncio.Task[EndpointReport]]()
         try:
             while running:
                 done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
                 running |= {asyncio.ensure_future(self.scan(entry, order)) for entry in _next(waiting, len(done))}
-                for task in done:
-                    yield task.result()
+                while done:
+                    yield done.pop().result()
         finally:
             for task in running:
                 task.cancel()
-            await asyncio.gather(*running, return_exceptions=True)
+            await asyncio.gather(*running, *done, return_exceptions=True)
 
     async def look(self, target: Target, guideline: Guideline, order: Order) -> EndpointFacts:
         """Everything that the order asks for, of one endpoint."""
@@ -199,6 +206,13 @@ class Scanner:
 def _may_lock_out(target: Target, order: Order) -> bool:
     """True if looking closely could lock this host out of the server."""
     return target.wire is Wire.MYSQL and not order.accept_lockout
+
+
+def _first(error: Exception) -> str:
+    """The fault of which a group of looks broke off: looks go side by side, and the others were only cancelled."""
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
+    return fault_of(error)
 
 
 def _start(

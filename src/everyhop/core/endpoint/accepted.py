@@ -2,18 +2,32 @@
 
 Rules: verify mode offers what is forbidden and demands a refusal; enumerate mode lists everything and proves the end of
 each list. A refusal counts if the server said so (an alert, an end, a reset) while it accepted something else; silence
-and garbage are not refusals. What was accepted in a version that is not permitted is a matter of that version alone.
+and garbage are not refusals. An end or a reset is what a rate limiter gives, too: it counts only where the endpoint
+still accepted something afterwards, and the probes make sure of that. What was accepted in a version that is not
+permitted is a matter of that version alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from everyhop.core.endpoint.facts import Answer, Reply, TlsFacts, VersionFacts
 from everyhop.core.tls.versions import version_name
 
 REFUSALS = (Reply.REFUSED, Reply.RESET)
+
+
+def is_wordless(answer: Answer) -> bool:
+    """True for a refusal without an alert: whoever has had enough of us answers so, too."""
+    return answer.reply in REFUSALS and answer.alert is None
+
+
+def doubted(answer: Answer, why: str) -> Answer:
+    """The answer as it counts once the endpoint has stopped answering: a wordless refusal is a silence."""
+    if not is_wordless(answer):
+        return answer
+    return replace(answer, reply=Reply.SILENT, evidence=f"{answer.evidence or answer.reply.value}; {why}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -276,3 +276,5 @@ class EndpointFacts:
     enforcement: EnforcementFacts | None = None
     session: SessionFacts | None = None
     http: HttpFacts | None = None
+    fault: str = ""
+    """Why the look could not be finished, for a reason that is ours and not the endpoint's; empty: it was."""

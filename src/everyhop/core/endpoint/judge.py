@@ -1,18 +1,21 @@
 """From facts to findings: every rule looks at one case, and running exceptions are marked.
 
 Rules: nothing is left out and nothing is added: a rule that had something to look at gives exactly one finding, pass or
-not. Judging is pure and never raises, whatever a server has sent.
+not. Judging is pure and never raises, whatever a server has sent: a rule that fails is one unknown, and the others keep
+their word.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from everyhop.core.endpoint.excuse import Excuse
 from everyhop.core.endpoint.facts import EndpointFacts
 from everyhop.core.endpoint.path import Stores, walk
-from everyhop.core.endpoint.rules import RULES, Case
+from everyhop.core.endpoint.rules import RULES, Case, Rule
+from everyhop.core.endpoint.rules.fault import fault_of, unanswered
 from everyhop.core.endpoint.served import Served
 from everyhop.core.endpoint.timestamps import Log
 from everyhop.core.finding import Finding
@@ -34,21 +37,33 @@ def judge(
     ``stores`` are the trusted roots by the name of their store; ``expected_identity`` is the SPIFFE ID that the
     endpoint should show, if it is to have one; ``logs`` are the transparency logs whose keys are known.
     """
-    served = Served.of(facts.certificate) if facts.certificate and facts.certificate.chain else None
-    readable = served if served and served.leaf else None
     case = Case(
-        facts=facts,
-        guideline=guideline,
-        now=now,
-        stores=stores,
-        expected_identity=expected_identity,
-        served=readable,
-        path=walk(readable.chain, stores) if readable else None,
-        logs=logs,
+        facts=facts, guideline=guideline, now=now, stores=stores, expected_identity=expected_identity, logs=logs
     )
+    try:
+        case = _with_chain(case)
+    except Exception as error:  # noqa: BLE001 -- hostile bytes found a hole in the reading: one endpoint's unknown
+        case = replace(case, facts=EndpointFacts(facts.target, facts.at, fault=fault_of(error)))
     excuses = tuple(exceptions)
-    found = (rule.judge(case) for rule in RULES.values())
+    found = (_answer(rule, case) for rule in RULES.values())
     return tuple(_marked(finding, excuses, now) for finding in found if finding is not None)
+
+
+def _with_chain(case: Case) -> Case:
+    """The case with the served chain read, and where it leads."""
+    seen = case.facts.certificate
+    served = Served.of(seen) if seen and seen.chain else None
+    if served is None or served.leaf is None:
+        return case
+    return replace(case, served=served, path=walk(served.chain, case.stores))
+
+
+def _answer(rule: Rule, case: Case) -> Finding | None:
+    try:
+        return rule.judge(case)
+    except Exception as error:  # noqa: BLE001 -- a fault in one rule is that rule's unknown
+        outcome = unanswered(error)
+        return replace(rule, check=lambda _: outcome).judge(case)
 
 
 def _marked(finding: Finding, excuses: Sequence[Excuse], now: datetime) -> Finding:

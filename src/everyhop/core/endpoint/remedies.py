@@ -11,6 +11,7 @@ from types import MappingProxyType
 
 REMEDIES: Mapping[str, str] = MappingProxyType(
     {
+        "scan-failed": "report what is told as seen, with the version of everyhop; until then look by other means",
         "plaintext-served": "put TLS in front of the port, or bind it to loopback; then refuse plaintext",
         "tls-optional": "make the server refuse whoever does not upgrade (hostssl, require_secure_transport, smtpd_tls_"
         "security_level=encrypt...), once no client needs plaintext any more",

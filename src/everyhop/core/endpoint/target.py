@@ -8,6 +8,7 @@ port is asked politely and never sent an HTTP request first (Redis takes ``Host:
 from __future__ import annotations
 
 import ipaddress
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -148,16 +149,16 @@ class Target:
 
         Raises ``ValueError`` with a sentence saying what was expected.
         """
+        if "@" in text:  # and it is not repeated: there may be a password before it
+            raise ValueError("expected no user and no password in an endpoint, got an @")
         scheme, has_scheme, rest = text.strip().partition("://")
         if not has_scheme:
             scheme, rest = "", text.strip()
-        if scheme and scheme.lower() not in _SCHEMES:
-            raise ValueError(f"expected one of {', '.join(sorted(_SCHEMES))} before ://, got {scheme!r}")
-        host, port_text = _split(rest.split("/", 1)[0] if scheme else rest)
         known = _SCHEMES.get(scheme.lower())
-        port = _port(port_text, text) if port_text else (known[2] if known else default_port)
-        if not host or any(bad in host for bad in " /@?#\t\n"):
-            raise ValueError(f"expected host, host:port or scheme://host[:port], got {text!r}")
+        if scheme and known is None:
+            raise ValueError(f"expected one of {', '.join(sorted(_SCHEMES))} before ://, got {scheme!r}")
+        host, port_text = _split(rest.split("/", 1)[0] if known else rest, text)
+        port = (known[2] if known else default_port) if port_text is None else _port(port_text, text)
         if known:
             return cls(host, port, wire=known[0], tls_first=known[1])
         registered = PORTS.get(port)
@@ -166,17 +167,40 @@ class Target:
         return cls(host, port, wire=registered.wire, tls_first=registered.tls_first)
 
 
-def _split(text: str) -> tuple[str, str]:
-    if text.startswith("["):
-        host, _, rest = text[1:].partition("]")
-        return host, rest.removeprefix(":")
-    if text.count(":") > 1:  # a bare IPv6 address
-        return text, ""
-    host, _, port = text.partition(":")
-    return host, port
+_ADDRESS = re.compile(r"(?:\[(?P<v6>[^\]]*)\]|(?P<host>[^:\[\]]*))(?::(?P<port>[^:]*))?\Z")
+_LABEL = re.compile(r"(?!-)[\w-]{1,63}(?<!-)\Z")
+"""A label of a name. Underscores are in use; letters of other alphabets are left to the resolver (IDNA)."""
+_LONGEST_NAME = 253
+"""Characters of a DNS name (RFC 1035, 2.3.4)."""
+
+
+def _split(text: str, whole: str) -> tuple[str, str | None]:
+    """Host and port, as they were written; no port is None."""
+    if text.count(":") > 1 and _is_address(text, 6):  # a bare IPv6 address
+        return text, None
+    found = _ADDRESS.match(text)
+    if found is None or not (_is_address(found["v6"], 6) if found["v6"] is not None else _is_host(found["host"])):
+        raise ValueError(f"expected host, host:port, [IPv6]:port or scheme://host[:port], got {whole!r}")
+    return found["v6"] or found["host"], found["port"]
+
+
+def _is_host(text: str) -> bool:
+    """True for an IPv4 address or a name. What ends in a number and is no address is neither: resolvers would make
+    1.2.0.3 of 1.2.3."""
+    labels = text.removesuffix(".").split(".")
+    if labels[-1].isdigit():
+        return _is_address(text, 4)
+    return len(text) <= _LONGEST_NAME and all(map(_LABEL.match, labels))
+
+
+def _is_address(text: str, version: int) -> bool:
+    try:
+        return ipaddress.ip_address(text).version == version
+    except ValueError:
+        return False
 
 
 def _port(text: str, whole: str) -> int:
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 65535:
-        raise ValueError(f"expected a port from 1 to 65535, got {text!r} in {whole!r}")
+    if not text.isascii() or not text.isdigit() or len(text) > 5 or not 1 <= int(text) <= 65535:
+        raise ValueError(f"expected a port from 1 to 65535, got {text[:20]!r} in {whole!r}")
     return int(text)

@@ -88,7 +88,9 @@ def _mail(smtp: Smtp, owner: Owner | None) -> dict[str, Any]:
     contact = owner.contact if owner and is_email(owner.contact) else smtp.to
     login = {"auth_username": smtp.user, "auth_password_file": _place(smtp.password)} if smtp.password else {}
     trust = {"tls_config": {"ca_file": smtp.authorities}} if smtp.authorities else {}
-    head = {"to": contact, "from": smtp.sender, "smarthost": smtp.server, "require_tls": smtp.security == "starttls"}
+    # Alertmanager speaks TLS from the first byte on port 465 only; anywhere else it has to upgrade, or not to send.
+    implicit = smtp.security == "tls" and smtp.server.endswith(":465")
+    head = {"to": contact, "from": smtp.sender, "smarthost": smtp.server, "require_tls": not implicit}
     return {**head, **login, "send_resolved": True, **trust}
 
 

@@ -2,37 +2,40 @@
 
 Rules: a failure is told apart by its rule and its subject, never by its words. Mended is only what was looked at again
 and passed, or does not apply any more; what could not be told this time, or was not looked at, is *unseen*, and says
-nothing good. Advice is compared like everything else.
+nothing good. Advice is compared like everything else. Of both scans only the failures are kept.
 """
 
 from __future__ import annotations
 
-from everyhop.core.report.document import Change, Difference, Endpoint, Result, ScanDocument
+from collections.abc import Iterator
+
+from everyhop.core.report.document import Change, Difference, Endpoint, Result, Scan
 from everyhop.core.report.endpoint import fails
 from everyhop.core.verdict import Verdict
 
 _Key = tuple[str, str]
+_Failures = dict[_Key, Result]
 
 
-def compare(before: ScanDocument, after: ScanDocument) -> Difference:
+def compare(before: Scan, after: Scan) -> Difference:
     """What became of every failure."""
-    old, now = _by_key(before), _by_key(after)
-    failed_then = {key for key, result in old.items() if fails(result)}
-    failing = {key for key, result in now.items() if fails(result)}
-    answered = {key for key, result in now.items() if result.verdict in (Verdict.PASS, Verdict.NOT_APPLICABLE)}
-    return Difference(
-        new=_changes(failing - failed_then, now),
-        mended=_changes(failed_then & answered, old),
-        still=_changes(failing & failed_then, now),
-        unseen=_changes(failed_then - failing - answered, old),
-    )
+    failed = {key: result for key, result in _results(before) if fails(result)}
+    new, still, mended = _Failures(), _Failures(), _Failures()
+    for key, result in _results(after):
+        if fails(result):
+            (still if key in failed else new)[key] = result
+        elif key in failed and result.verdict in (Verdict.PASS, Verdict.NOT_APPLICABLE):
+            mended[key] = failed[key]
+    unseen = {key: result for key, result in failed.items() if key not in still and key not in mended}
+    return Difference(_changes(new), _changes(mended), _changes(still), _changes(unseen))
 
 
-def _by_key(document: ScanDocument) -> dict[_Key, Result]:
+def _results(scan: Scan) -> Iterator[tuple[_Key, Result]]:
     """Every result by subject and rule; of an endpoint that was asked under several names each is a subject."""
-    return {
-        (_subject(endpoint), result.rule): result for endpoint in document.endpoints for result in endpoint.findings
-    }
+    for endpoint in scan.endpoints:
+        subject = _subject(endpoint)
+        for result in endpoint.findings:
+            yield (subject, result.rule), result
 
 
 def _subject(endpoint: Endpoint) -> str:
@@ -40,8 +43,6 @@ def _subject(endpoint: Endpoint) -> str:
     return endpoint.subject if endpoint.name in ("", host) else f"{endpoint.subject} ({endpoint.name})"
 
 
-def _changes(keys: set[_Key], results: dict[_Key, Result]) -> tuple[Change, ...]:
-    return tuple(
-        Change(subject, rule, results[subject, rule].severity, results[subject, rule].statement)
-        for subject, rule in sorted(keys)
-    )
+def _changes(results: _Failures) -> tuple[Change, ...]:
+    found = ((subject, rule, results[subject, rule]) for subject, rule in sorted(results))
+    return tuple(Change(subject, rule, result.severity, result.statement) for subject, rule, result in found)

@@ -3,17 +3,18 @@
 Rules: names, not numbers (``TLSv1.3``, ``X25519MLKEM768``); every finding with its evidence; times in UTC as RFC 3339.
 A field is never renamed or given another meaning within a schema version; new ones may come. What an endpoint showed of
 itself is kept as facts, so that an old document can be judged again by eye. Nothing in it is secret: cookie values and
-keys are not even read.
+keys are not even read. Here strangers' words become ours: what is no printable character is spelled out, once and for
+every form in which the document is shown.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sized
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from hashlib import sha256
-from typing import Any, ClassVar, Literal, cast
+from textwrap import indent
+from typing import Any, ClassVar, Literal, Protocol, cast
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.json_schema import GenerateJsonSchema
@@ -22,6 +23,7 @@ from everyhop.core.endpoint.facts import EndpointFacts, Reply, TlsFacts
 from everyhop.core.endpoint.served import Served
 from everyhop.core.finding import Finding, Severity
 from everyhop.core.report.endpoint import EndpointReport
+from everyhop.core.report.splice import spliced
 from everyhop.core.tls.groups import group_name
 from everyhop.core.tls.suites import suite_name
 from everyhop.core.tls.versions import NEWEST_FIRST, version_name
@@ -183,7 +185,42 @@ class ScanDocument:
     """The version of this form."""
 
 
+class Endpoints(Sized, Iterable[Endpoint], Protocol):
+    """Endpoints that can be gone through more than once; a fleet's need not be in memory all at once."""
+
+
+class Scan(Protocol):
+    """What is rendered: a document, or the same on a shelf."""
+
+    @property
+    def tool(self) -> str:
+        """Name and version of the program."""
+        ...
+
+    @property
+    def at(self) -> datetime:
+        """When the scan began."""
+        ...
+
+    @property
+    def verdict(self) -> Verdict:
+        """The worst of its endpoints."""
+        ...
+
+    @property
+    def endpoints(self) -> Endpoints:
+        """Sorted by subject."""
+        ...
+
+    @property
+    def difference(self) -> Difference | None:
+        """What changed since an earlier scan."""
+        ...
+
+
 _ADAPTER: TypeAdapter[ScanDocument] = TypeAdapter(ScanDocument)
+_ENDPOINT: TypeAdapter[Endpoint] = TypeAdapter(Endpoint)
+_MARGIN = "  "
 
 
 class _Generator(GenerateJsonSchema):
@@ -200,9 +237,26 @@ def json_schema() -> dict[str, Any]:
     return _ADAPTER.json_schema(mode="serialization", schema_generator=_Generator)
 
 
-def render(document: ScanDocument) -> str:
-    """The document as JSON text, the same bytes for the same content."""
-    return json.dumps(_ADAPTER.dump_python(document, mode="json"), indent=2, ensure_ascii=False) + "\n"
+def render(scan: Scan) -> Iterator[str]:
+    """The document as JSON text, piece by piece; the same bytes for the same content. All of it is ASCII, so that it is
+    read alike in every locale."""
+    head = ScanDocument(scan.tool, scan.at.astimezone(UTC), scan.verdict, (), scan.difference)
+    around = _ADAPTER.dump_json(head, indent=2, ensure_ascii=True).decode("ascii") + "\n"
+    return spliced(around, "endpoints", map(_indented, scan.endpoints), margin=_MARGIN)
+
+
+def _indented(one: Endpoint) -> str:
+    return indent(_ENDPOINT.dump_json(one, indent=2, ensure_ascii=True).decode("ascii"), 2 * _MARGIN)
+
+
+def in_json(one: Endpoint) -> bytes:
+    """One endpoint of a document, in as few bytes as JSON allows."""
+    return _ENDPOINT.dump_json(one)
+
+
+def of_json(text: bytes) -> Endpoint:
+    """What :func:`in_json` wrote."""
+    return _ENDPOINT.validate_json(text)
 
 
 def plain(document: ScanDocument) -> dict[str, Any]:
@@ -236,10 +290,10 @@ def endpoint(report: EndpointReport) -> Endpoint:
     """The published form of one report."""
     facts = report.facts
     return Endpoint(
-        subject=str(report.target),
-        name=report.target.name,
-        service=report.target.service,
-        owner=report.target.owner,
+        subject=spelled(str(report.target)),
+        name=spelled(report.target.name),
+        service=spelled(report.target.service),
+        owner=spelled(report.target.owner),
         at=report.at.astimezone(UTC),
         verdict=report.verdict,
         guideline=str(report.guideline),
@@ -252,9 +306,17 @@ def endpoint(report: EndpointReport) -> Endpoint:
         findings=tuple(map(_result, report.findings)),
         hellos=facts.tls.hellos if facts.tls else 0,
         seconds=round(report.seconds, 3),
-        file=report.file,
+        file=spelled(report.file),
         line=report.line,
     )
+
+
+def spelled(text: str) -> str:
+    """A text that does nothing to whoever shows it: control characters, marks that turn the direction of writing and
+    halves of characters stand as their escapes (``\\x9b``, ``\\u202e``)."""
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in text)
 
 
 def accepted(tls: TlsFacts) -> tuple[Version, ...]:
@@ -282,7 +344,7 @@ def refused(tls: TlsFacts) -> tuple[Refusal, ...]:
     versions += [(f"all else in {version_name(one.version)}", one.refusal) for one in tls.versions if one.refusal]
     questions = [(one.question, one.answer) for one in tls.asked]
     return tuple(
-        Refusal(what, answer.evidence)
+        Refusal(spelled(what), spelled(answer.evidence))
         for what, answer in (*versions, *questions)
         if answer.reply in (Reply.REFUSED, Reply.RESET)
     )
@@ -292,7 +354,7 @@ def _kept_out(facts: EndpointFacts) -> tuple[Refusal, ...]:
     """Who tried to get in and was refused."""
     entries = facts.enforcement.entries if facts.enforcement else ()
     return tuple(
-        Refusal(f"entry with {entry.entrance}", ": ".join(filter(None, (entry.stage, entry.evidence))))
+        Refusal(f"entry with {entry.entrance}", spelled(": ".join(filter(None, (entry.stage, entry.evidence)))))
         for entry in entries
         if entry.accepted is False
     )
@@ -303,8 +365,8 @@ def _result(finding: Finding) -> Result:
         rule=finding.rule,
         verdict=finding.verdict,
         severity=finding.severity,
-        statement=finding.statement,
-        evidence=finding.evidence,
+        statement=spelled(finding.statement),
+        evidence=spelled(finding.evidence),
         citation=finding.citation,
         runbook=finding.runbook,
         excused=finding.excused,
@@ -317,15 +379,15 @@ def _chain(facts: EndpointFacts) -> tuple[Certificate, ...]:
         return ()
     return tuple(
         Certificate(
-            subject=one.subject,
-            issuer=one.issuer,
+            subject=spelled(one.subject),
+            issuer=spelled(one.issuer),
             serial=f"{one.serial:x}",
             not_before=one.not_before,
             not_after=one.not_after,
             names=(
-                *(f"dns:{name}" for name in one.dns_names),
+                *(f"dns:{spelled(name)}" for name in one.dns_names),
                 *(f"ip:{name}" for name in one.addresses),
-                *(f"uri:{name}" for name in one.uris),
+                *(f"uri:{spelled(name)}" for name in one.uris),
             ),
             key=one.key.name,
             sha256=sha256(one.der).hexdigest(),

@@ -19,7 +19,7 @@ from everyhop.core.lint.excuses import SEVERITIES
 from everyhop.core.lint.languages import RULES
 from everyhop.core.report.document import Result
 from everyhop.core.report.endpoint import verdict_of
-from everyhop.core.report.junit import suite_of, whole
+from everyhop.core.report.junit import suite_of, tally, whole
 from everyhop.core.report.sarif import answered, describe, fingerprint, log
 from everyhop.core.verdict import Verdict
 
@@ -90,7 +90,7 @@ def _result(finding: Finding) -> LintResult:
 
 def lint_json(document: LintDocument) -> str:
     """The document as JSON text."""
-    return json.dumps(asdict(document), indent=2, ensure_ascii=False, default=_plain) + "\n"
+    return json.dumps(asdict(document), indent=2, default=_plain) + "\n"
 
 
 def _plain(value: object) -> str:
@@ -132,4 +132,4 @@ def lint_junit(document: LintDocument) -> str:
     """The document as JUnit XML: a file is a suite, a finding is a case."""
     by_file = groupby(document.findings, key=lambda one: one.file)
     suites = (suite_of(file, [*results], at=document.at) for file, results in by_file)
-    return whole("everyhop lint", suites)
+    return "".join(whole("everyhop lint", tally(document.findings), suites))

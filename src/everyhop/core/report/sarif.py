@@ -1,13 +1,17 @@
 """Findings as SARIF 2.1.0, for code-scanning pages and the tools that read it.
 
-Rules: all four verdicts are kept: ``kind`` is pass, fail, open (could not be told) or notApplicable (SARIF 2.1.0,
-3.27.9), and only failures have a level. A result stands at the line of the fleet file that names its endpoint, so that
-reviewers see it where they can change it; an endpoint from the command line has its own address as place. A failure
-under a running exception is shown as suppressed, with its reason (3.35).
+Rules: a result is what somebody may have to act on: ``kind`` is fail, or open for what could not be told (SARIF 2.1.0,
+3.27.9), and only failures have a level. What passed stands in the JSON document: pages that read SARIF take a bounded
+number of results, and a fleet's passes would crowd out its failures. What is to be said of a rule stands once, with the
+rule. A result stands at the line of the fleet file that names its endpoint, so that reviewers see it where they can
+change it; an endpoint from the command line has its own address as place. A failure under a running exception is shown
+as suppressed, with its reason (3.35).
 """
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from hashlib import sha256
 from typing import Any, Protocol
@@ -16,8 +20,9 @@ from urllib.parse import quote
 from everyhop.core.endpoint.remedies import REMEDIES
 from everyhop.core.endpoint.rules import RULES
 from everyhop.core.finding import Severity
-from everyhop.core.report.document import Endpoint, Result, ScanDocument
+from everyhop.core.report.document import Endpoint, Result, Scan
 from everyhop.core.report.endpoint import Judged
+from everyhop.core.report.splice import spliced
 from everyhop.core.verdict import Verdict
 
 SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
@@ -54,16 +59,18 @@ class Told(Judged, Protocol):
         ...
 
 
-def sarif(document: ScanDocument) -> dict[str, Any]:
-    """The SARIF log of a scan, with one run."""
-    known = {result.rule for endpoint in document.endpoints for result in endpoint.findings}
-    rules = [code for code in RULES if code in known]
-    results = [
-        _finding(endpoint, result, rules.index(result.rule))
-        for endpoint in document.endpoints
-        for result in endpoint.findings
-    ]
-    return log(document.tool, document.at, [_rule(code) for code in rules], results)
+def sarif(scan: Scan) -> Iterator[str]:
+    """The SARIF log of a scan, with one run, piece by piece; one result a line."""
+    places = {code: place for place, code in enumerate(RULES)}
+    around = json.dumps(log(scan.tool, scan.at, [_rule(code) for code in RULES], []))
+    return spliced(around + "\n", "results", map(json.dumps, _results(scan, places)))
+
+
+def _results(scan: Scan, places: Mapping[str, int]) -> Iterator[dict[str, Any]]:
+    for endpoint in scan.endpoints:
+        for result in endpoint.findings:
+            if result.verdict in (Verdict.FAIL, Verdict.UNKNOWN):
+                yield _finding(endpoint, result, places[result.rule])
 
 
 def log(tool: str, at: datetime, rules: list[dict[str, Any]], results: list[dict[str, Any]]) -> dict[str, Any]:
@@ -126,7 +133,7 @@ def _finding(endpoint: Endpoint, result: Result, index: int) -> dict[str, Any]:
         "message": {"text": text},
         "locations": [_location(endpoint)],
         "partialFingerprints": {"everyhop/1": fingerprint(endpoint.subject, endpoint.name, result.rule)},
-        "properties": {"guideline": endpoint.guideline, "owner": endpoint.owner, "citation": result.citation},
+        "properties": {"guideline": endpoint.guideline, "owner": endpoint.owner},
     }
 
 

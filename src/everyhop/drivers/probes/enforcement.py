@@ -8,8 +8,8 @@ refusal comes when the client believes itself done. Attempts go one after the ot
   asked tells nothing.
 * Asked, he is refused by an alert, or by words about the certificate. A request alone proves nothing.
 * A closed door without such words (a 403, an end, a reset) may have any reason. It counts as a refusal only if the same
-  words with the given certificate get in. A server that slams the door may have cut off its own alert (unread data makes
-  a reset), so without words it is asked once more in silence.
+  words with the given certificate get in. A server that slams the door may have cut off its own alert (unread data
+  makes a reset), so then it is asked once more in silence.
 * Everything else, a silence too, is "could not be told".
 """
 
@@ -29,6 +29,8 @@ from everyhop.drivers.probes.words import FIRST, Heard, Words
 from everyhop.ports import ClientCredential, Clock
 
 LONGEST_ANSWER = 8 << 10
+
+_AFTERWARDS = "after handshake"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,7 @@ async def _try(target: Target, entrance: Entrance, credential: ClientCredential 
     alpn = (b"http/1.1",) if target.wire == "http" else ()
     offer = Offer(credential=credential, alpn=alpn)
     tried = await _attempt(target, entrance, client(target, offer), way, words)
-    if words is not None and tried.closed_door and not tried.entry.stage.startswith("http"):
+    if words is not None and tried.closed_door and tried.entry.stage == _AFTERWARDS:
         silent = await _attempt(target, entrance, client(target, offer), way, None)
         if silent.entry.accepted is False:
             return silent
@@ -98,16 +100,16 @@ async def _attempt(target: Target, entrance: Entrance, asking: Client, way: Way,
             await secured.bye()
             return _heard(entrance, asking, heard)
     except TimeoutError:
-        return _Tried(Entry(entrance, None, _stage(asking), "timeout"))
+        return _ended(entrance, asking, "timeout")
     except Ended as ended:
-        return _ended(entrance, asking, ended.reason, spoke=words is not None)
+        return _ended(entrance, asking, ended.reason)
 
 
 async def _goodbye(entrance: Entrance, asking: Client, secured: Secured, wire: Wire) -> _Tried:
     """The handshake is over on our side: is it on theirs?"""
     proven = await asking.farewell(secured, wire)
     if asking.alert or not proven:
-        return _ended(entrance, asking, "closed without a word", spoke=False)
+        return _ended(entrance, asking, "closed")
     if not asking.asked:
         return _unasked(entrance, f"{asking.version} established")
     return _Tried(Entry(entrance, True, "", f"{asking.version} established"))
@@ -137,18 +139,15 @@ def _heard(entrance: Entrance, asking: Client, heard: Heard) -> _Tried:
     return _Tried(entry, closed_door=heard.accepted is None and bool(heard.stage))
 
 
-def _ended(entrance: Entrance, asking: Client, reason: str, *, spoke: bool) -> _Tried:
-    """What an end means: an alert refuses whoever was asked for a certificate. Without one it is a closed door, if the
-    server ended in spite of our words."""
-    entry = Entry(entrance, None, _stage(asking), asking.alert or reason)
-    if asking.asked and asking.alert:
-        return _Tried(replace(entry, accepted=False))
-    ended = spoke and asking.shaken and reason in ("closed", "reset")
-    if ended and not asking.asked and not asking.alert:
-        return _unasked(entrance, f"{reason} without an answer")
-    if ended and asking.asked:
-        return _Tried(replace(entry, evidence=f"{reason} without an answer"), closed_door=True)
-    return _Tried(entry)
+def _ended(entrance: Entrance, asking: Client, reason: str) -> _Tried:
+    """What an end means. An alert refuses whoever was asked for a certificate; without one it is a closed door."""
+    if asking.alert:
+        return _Tried(Entry(entrance, False if asking.asked else None, _stage(asking), asking.alert))
+    if asking.shaken and not asking.asked:
+        return _unasked(entrance, reason)
+    closed_door = asking.asked and reason in ("closed", "reset")
+    evidence = f"{reason} without an answer" if closed_door else reason
+    return _Tried(Entry(entrance, None, _stage(asking), evidence), closed_door)
 
 
 def _unasked(entrance: Entrance, evidence: str) -> _Tried:
@@ -156,4 +155,4 @@ def _unasked(entrance: Entrance, evidence: str) -> _Tried:
 
 
 def _stage(asking: Client) -> str:
-    return "after handshake" if asking.shaken else "handshake"
+    return _AFTERWARDS if asking.shaken else "handshake"

@@ -10,6 +10,10 @@ One refusal with the alert ``protocol_version`` speaks for every older version t
 A reset or silence is asked for once more. What TLS 1.3 encrypts is not seen here: its signatures, ALPN and the request
 for a certificate; those facts are of TLS 1.2 and older. SSLv2 is not asked for.
 
+An end or a reset without an alert is also what a rate limiter gives. Where one came, something that was accepted is
+offered once more at the end; if it is not accepted any longer, nothing of that kind has refused anything, and the lists
+are not finished.
+
 Below TLS 1.3 a certificate of a curve serves only clients that offer this curve (RFC 8422, 5.1): it stays in the list,
 as the last choice. When it is chosen, no client of that certificate gets any of the others; then it is left out once,
 for the sake of a second certificate.
@@ -22,6 +26,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from everyhop.core.endpoint.accepted import doubted, is_wordless
 from everyhop.core.endpoint.facts import Answer, Asked, Reply, TlsFacts, VersionFacts
 from everyhop.core.tls.alerts import PROTOCOL_VERSION
 from everyhop.core.tls.groups import TLS12_GROUPS, TLS13_GROUPS
@@ -104,7 +109,7 @@ class _Enumeration:
             facts = await self._more(replace(facts, versions=tuple(one.facts() for one in found)), found)
             unfinished = [one.refusal for one in found if one.refusal and one.refusal.reply in _UNFINISHED]
             fault = f"a list could not be finished: {unfinished[0].evidence}" if unfinished else ""
-            facts = replace(facts, fault=fault)
+            facts = self._doubted(replace(facts, fault=fault), await self._interview.exhausted())
         return replace(
             facts,
             refused_versions=tuple(self._refused),
@@ -124,6 +129,16 @@ class _Enumeration:
         if answer.chain and self._curve is None:
             self._curve = leaf_group(answer.chain[0])
         return answer
+
+    def _doubted(self, facts: TlsFacts, why: str) -> TlsFacts:
+        """What is left of the proofs if the endpoint has stopped answering."""
+        if not why:
+            return facts
+        self._refused = [(version, doubted(answer, why)) for version, answer in self._refused]
+        versions = tuple(
+            replace(one, refusal=None) if one.refusal and is_wordless(one.refusal) else one for one in facts.versions
+        )
+        return replace(facts, versions=versions, fault=facts.fault or f"the endpoint stopped answering; {why}")
 
     # --- versions -------------------------------------------------------------------------------------------------
 

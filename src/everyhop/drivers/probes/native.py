@@ -1,4 +1,4 @@
-"""What OpenSSL knows and pyOpenSSL has no words for: sessions, requests for a certificate, which signatures are offered.
+"""What OpenSSL knows and pyOpenSSL has no words for: sessions, requests for certificates, signatures that are offered.
 
 Rules: the same library that pyOpenSSL uses, by the bindings that it uses itself; nowhere else in everyhop. Only
 reading, and settings before a handshake; every pointer belongs to a living pyOpenSSL object. A session's bytes hold

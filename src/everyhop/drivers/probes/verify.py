@@ -1,4 +1,4 @@
-"""Does an endpoint refuse what a guideline does not permit? About seven hellos, at most eight.
+"""Does an endpoint refuse what a guideline does not permit? About seven hellos, at most eight, and a ninth in doubt.
 
 Rules: what is forbidden is offered, alone, and has to be refused: the refusal is the proof, and a violation names
 itself. What is permitted is offered too, because a server that refuses everything proves nothing. Nothing is judged
@@ -19,6 +19,9 @@ here. The questions, by name:
 Below TLS 1.3 a certificate of a curve serves only clients that offer this curve (RFC 8422, 5.1). So where
 ``forbidden-groups-tls12`` is refused and the leaf has such a key, it is asked once more with the certificate's curve as
 the last choice: a forbidden group that is chosen then is the answer; otherwise the refusal stands.
+
+A refusal without an alert (an end, a reset) is also what a rate limiter gives. Where one came, something that was
+accepted is offered once more at the end, and if it is not accepted any longer, these refusals are silences.
 """
 
 from __future__ import annotations
@@ -29,6 +32,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
 
+from everyhop.core.endpoint.accepted import doubted
 from everyhop.core.endpoint.facts import Answer, Asked, Reply, TlsFacts
 from everyhop.core.guidelines.guideline import Guideline
 from everyhop.core.tls.alerts import PROTOCOL_VERSION
@@ -40,8 +44,9 @@ from everyhop.drivers.probes.hello.encode import FILLERS, Hello, legacy, tls13
 from everyhop.drivers.probes.leaf import leaf_group
 
 MOST_HELLOS = 8
-"""For every server that accepts something permitted, or says ``protocol_version`` to versions that it does not have.
-Others are asked long questions again in parts, four for each."""
+"""For every server that accepts something permitted, refuses in alerts, and says ``protocol_version`` to versions that
+it does not have. One that refuses without alerts is asked once more at the end, and one that chokes on long hellos is
+asked those again in parts, four for each."""
 PART = 100
 """Suites in a part: some old servers read no more than 128."""
 
@@ -152,6 +157,7 @@ class _Verification:
             await self._ask_for_preferred_groups()
             await self._ask_beside_certificate()
             await self._ask_again_in_parts()
+            await self._ask_whether_it_still_answers()
         return TlsFacts(
             target=self._interview.target,
             at=now,
@@ -184,11 +190,16 @@ class _Verification:
         if control and self._accepted(control):
             return
         long = [name for name, one in self._questions.items() if self._is_long(name) and len(one.hello.suites) > PART]
-        doubted = [name for name in long if not self._plain(self._answers[name])]
-        if any(self._accepted(name) for name in long) or not doubted:
+        unclear = [name for name in long if not self._plain(self._answers[name])]
+        if any(self._accepted(name) for name in long) or not unclear:
             return
-        for name in doubted:
+        for name in unclear:
             await self._in_parts(name)
+
+    async def _ask_whether_it_still_answers(self) -> None:
+        """Refusals without an alert prove nothing once the endpoint has stopped answering."""
+        if why := await self._interview.exhausted():
+            self._answers = {name: doubted(answer, why) for name, answer in self._answers.items()}
 
     def _is_long(self, name: str) -> bool:
         return self._questions[name].hello.version <= TLS12 and len(self._questions[name].hello.suites) > PART

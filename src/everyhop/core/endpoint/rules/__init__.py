@@ -9,6 +9,7 @@ from everyhop.core.endpoint.rules import (
     chain,
     dates,
     enforcement,
+    fault,
     http,
     names,
     plain,
@@ -22,6 +23,7 @@ from everyhop.core.endpoint.rules import (
 from everyhop.core.endpoint.rules.base import Case, Outcome, Rule, Stores, failed, not_applicable, passed, unknown
 
 _ALL: tuple[Rule, ...] = (
+    *fault.RULES,
     *plain.RULES,
     *tls.RULES,
     *seen.RULES,

@@ -14,6 +14,7 @@ import socket
 from collections.abc import Callable
 from typing import Protocol
 
+from everyhop.core.endpoint.accepted import is_wordless
 from everyhop.core.endpoint.facts import Answer, Reply
 from everyhop.core.endpoint.target import Target
 from everyhop.core.hop import Address
@@ -72,6 +73,8 @@ class Interview:
         self._until: float | None = None
         self._source = source
         self._randomness = randomness
+        self._welcome: Hello | None = None
+        self._wordless = False
         self._address: Address | None = None
         self._nowhere: Answer | None = None
         self._finding = asyncio.Lock()
@@ -102,6 +105,14 @@ class Interview:
                     return self._nowhere or await self._first(hello, whole)
         return await self._at(self._address, hello, whole=whole)
 
+    async def exhausted(self) -> str:
+        """Has the endpoint stopped answering us? Ask last: if it ended any connection without an alert, the first hello
+        that it accepted is put once more. Empty: it still accepts that, or never gave reason to ask; else what came."""
+        if self._welcome is None or not self._wordless:
+            return ""
+        answer = await self.ask(self._welcome)
+        return "" if answer.reply is Reply.ACCEPTED else f"then to what it had accepted: {answer.evidence}"
+
     async def _first(self, hello: Hello, whole: bool) -> Answer:
         """Put the first question to the first of the name's addresses that can be reached, and stay there. If there is
         none, no other question is put."""
@@ -128,6 +139,9 @@ class Interview:
                 address, AnswerReader(hello, whole=whole), encode(hello, self._randomness(RANDOM_BYTES))
             )
             turn.rebuffed = answer.reply in _REBUFFS
+            self._wordless = self._wordless or is_wordless(answer)
+            if answer.reply is Reply.ACCEPTED and self._welcome is None:
+                self._welcome = hello
             return answer
 
     async def _put(self, address: Address, reader: AnswerReader, question: bytes) -> Answer:

@@ -276,6 +276,22 @@ def test_an_answer_to_an_older_response_settles_nothing() -> None:
     assert ack(session, push) == []
 
 
+def test_a_secret_that_was_dropped_gives_its_neighbours_another_try() -> None:
+    """y is spoilt and x is refused beside it; the proxy drops y and asks again: x is taken now."""
+    session = Session()
+    session.heard(request(SECRET, "x", "y"))
+    bad, good = resource(SECRET, "y", "2"), resource(SECRET, "x", "1")
+    for _ in range(2):
+        push = session.next(wanted(bad, good))
+        assert push is not None
+        session.heard(request(SECRET, nonce=push.nonce, fault="bad"))
+    assert session.next(wanted(bad, good)) is None
+    session.heard(request(SECRET, "y"))
+    push = session.next(wanted(bad, good))
+    assert push is not None
+    assert push.resources == (good,)
+
+
 # --- any order of events ------------------------------------------------------------------------------------------
 
 

@@ -8,7 +8,7 @@ address was freed; a version that the proxy has is not sent at all. Source: the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
 from everyhop.doors.xds.messages import CLUSTER, LISTENER, SECRET, DeltaRequest
@@ -79,10 +79,12 @@ class Session:
         if request.type_url in _WILDCARD and ("*" in names or not (kind.asked or names)):
             kind.wildcard = True
         kind.asked = True
+        again = names & kind.subscribed
         kind.subscribed |= names - {"*"}
         for name in names - set(request.initial_resource_versions):
             # Whoever asks again has forgotten: a listener that is replaced drops its secrets and asks in one request.
             self.has.pop((request.type_url, name), None)
+        self._forget_neighbours(request.type_url, again)
 
     def _unsubscribe(self, kind: _Type, request: DeltaRequest) -> None:
         for name in request.resource_names_unsubscribe:
@@ -90,6 +92,7 @@ class Session:
                 kind.wildcard = False
             kind.subscribed.discard(name)
             self.has.pop((request.type_url, name), None)
+        self._forget_neighbours(request.type_url, set(request.resource_names_unsubscribe))
 
     def _settle(self, kind: _Type, push: Push, fault: str) -> list[Answer]:
         kind.in_flight = None
@@ -125,6 +128,13 @@ class Session:
         """Let refused listeners be sent again. One may have been refused for an address that somebody else had taken,
         and that is free by now; a cluster or a secret is refused for what it is."""
         self._forget_refused(LISTENER)
+
+    def _forget_neighbours(self, type_url: str, dropped: Set[str]) -> None:
+        """A secret that the proxy dropped may have been the spoilt one: those that it refused beside it get another
+        try. The dropped one itself was refused for what it is."""
+        if type_url == SECRET and dropped:
+            for key in [key for key in self.refused if key[0] == SECRET and key[1] not in dropped]:
+                del self.refused[key]
 
     def _forget_refused(self, type_url: str) -> None:
         for key in [key for key in self.refused if key[0] == type_url]:

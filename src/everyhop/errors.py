@@ -23,6 +23,10 @@ class ExitStatus(IntEnum):
     """Nothing could be said: not running, not reachable, locked by another instance."""
     INTERNAL = 4
     """A fault of everyhop itself."""
+    INTERRUPTED = 130
+    """Ended by Ctrl-C, as a shell counts it: 128 and SIGINT."""
+    UNHEARD = 141
+    """Whoever read the answer hung up (`| head`), as a shell counts it: 128 and SIGPIPE."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +66,11 @@ CODES: dict[str, ErrorCode] = {
         ErrorCode("telemetry-failed", "a collector did not take metrics or traces", ExitStatus.UNAVAILABLE),
         ErrorCode(
             "target-invalid", "an endpoint to scan is not written as host:port or scheme://host", ExitStatus.USAGE
+        ),
+        ErrorCode(
+            "usage-invalid",
+            "the command line is wrong, or what it reads from or writes to cannot be used",
+            ExitStatus.USAGE,
         ),
         ErrorCode("guideline-invalid", "a guideline is not known, or its file has faults", ExitStatus.USAGE),
         ErrorCode("sarif-invalid", "a report of another tool is no SARIF log", ExitStatus.USAGE),

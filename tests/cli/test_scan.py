@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Generator
+from collections.abc import AsyncGenerator, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 
 import pytest
 from click.testing import CliRunner, Result
+from tests.fakes.clock import START
 from tests.servers import need
 from tests.servers.certificates import NAME, certificates
 from tests.servers.nginx import BOTH, RSA, nginx
@@ -20,6 +21,12 @@ from tests.servers.process import running
 from tests.stories.ports import free_port
 
 from everyhop.cli import main
+from everyhop.cli.files import require_writable, write_text
+from everyhop.core.endpoint.facts import EndpointFacts
+from everyhop.core.endpoint.target import Target
+from everyhop.core.guidelines.registry import find
+from everyhop.core.report.endpoint import EndpointReport
+from everyhop.errors import ExitStatus
 
 GROUPS = "ssl_ecdh_curve X25519:prime256v1:secp384r1; add_header Strict-Transport-Security 'max-age=63072000';"
 SOUND = "ssl_ciphers ECDHE+AESGCM:ECDHE+CHACHA20;" + GROUPS
@@ -200,6 +207,11 @@ def test_what_changed_since_the_last_time(tmp_path: Path) -> None:
     [
         ([], "expected at least one HOST[:PORT]"),
         (["shop.test:0"], "expected a port from 1 to 65535"),
+        (["shop.test:0", "a..b", "c.test"], "got '0' in 'shop.test:0'; expected host, host:port"),
+        (["postgres://me:s3cret@shop.test"], "expected no user and no password"),
+        (["shop.test", "--save", "no/such/place"], "expected to write no/such/place, could not: no such file"),
+        (["shop.test", "--sarif", "/"], "File '/' is a directory"),
+        (["shop.test", "--junit", "/proc/x.xml"], "expected to write /proc/x.xml, could not: "),
         (["gopher://shop.test"], "before ://"),
         (["shop.test", "--profile", "mozila-modern"], "did you mean 'mozilla-modern'?"),
         (["shop.test", "--file", "no-such-file"], "expected a readable file at no-such-file"),
@@ -226,6 +238,44 @@ def test_wrong_usage_exits_with_2_and_contacts_nobody(
     result = CliRunner().invoke(main, ["scan", *arguments])
     assert result.exit_code == 2, result.output
     assert told in result.stderr
+
+
+def test_a_file_that_cannot_be_written_in_the_end_costs_nobody_the_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "gone"
+    place.mkdir()
+
+    async def looked(*_: object, **__: object) -> AsyncGenerator[EndpointReport]:
+        place.rmdir()
+        target = Target.parse("shop.test")
+        yield EndpointReport(target, START, find("everyhop"), "verify", EndpointFacts(target, START), ())
+
+    monkeypatch.setattr(sys.modules["everyhop.cli.scan"], "endpoint_reports", looked)
+    result = CliRunner().invoke(main, ["scan", "shop.test", "--save", str(place / "saved.json"), "--json"])
+    assert result.exit_code == ExitStatus.USAGE
+    assert json.loads(result.stdout)["endpoints"][0]["subject"] == "shop.test:443"
+    assert json.loads(result.stderr)["error"] == "usage-invalid"
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    def pieces() -> Iterator[str]:
+        yield "new and "
+        raise KeyboardInterrupt
+
+    saved, link = tmp_path / "saved.json", tmp_path / "link"
+    saved.write_text("old")
+    saved.chmod(0o640)
+    link.symlink_to(saved)
+    require_writable(link)
+    with pytest.raises(KeyboardInterrupt):
+        write_text(link, pieces())
+    assert saved.read_text() == "old"
+    write_text(link, ["new ", "and whole"])
+    assert (saved.read_text(), saved.stat().st_mode & 0o777, link.is_symlink()) == ("new and whole", 0o640, True)
+    write_text(Path("/dev/null"), ["nothing"])
+    assert not Path("/dev/null").is_file(), "a device is not replaced"
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["link", "saved.json"]
 
 
 # --- profiles and schema ------------------------------------------------------------------------------------------

@@ -83,6 +83,15 @@ def test_all_handshakes_fail() -> None:
     assert firing(hops=(hop(lately=Errors(2, 2)), hop(lately=Errors(30, 31)))) == {}
 
 
+def test_strangers_at_an_edge_that_is_well_wake_nobody() -> None:
+    failing: dict[str, Any] = {"lately": Errors(9, 9), "errors": every_window(90, 100)}
+    edge = hop(hop="client -> edge", wanted=Posture.TLS, seen=Posture.TLS, **failing)
+    assert set(firing(hops=(edge,))) == {"HopHandshakeBudgetBurnSlow"}, "a ticket, no page"
+    for own_handshake_fails in (replace(edge, ok=False), replace(edge, seen=Posture.UNKNOWN)):
+        assert set(firing(hops=(own_handshake_fails,))) >= {"HopHandshakesAllFail", "HopHandshakeBudgetBurnFast"}
+    assert "HopHandshakesAllFail" in firing(hops=(hop(**failing),)), "callers of ours are no strangers"
+
+
 def test_postures() -> None:
     assert firing(hops=(hop(seen=Posture.UNKNOWN),)) == {"HopNotSeen": ["web -> api"]}
     assert firing(hops=(hop(seen=Posture.TLS, ok=False),)) == {"HopPostureWrong": ["web -> api"]}
@@ -149,8 +158,10 @@ def test_orders_that_fail_and_what_is_not_served() -> None:
 def test_plaintext() -> None:
     flow = Flow("key", "web", "metrics", "10.0.0.5:9100", FlowClass.PLAINTEXT, NOW, NOW, 1, "shop")
     assert firing(flows=(flow,)) == {"PlaintextFlow": ["key"]}
-    for other in ({"encryption": FlowClass.UNKNOWN}, {"last_at": NOW - HOUR}, {"ended_at": NOW}):
+    for other in ({"encryption": FlowClass.UNKNOWN}, {"last_at": NOW - HOUR}, {"ended_at": NOW}, {"owner": ""}):
         assert firing(flows=(replace(flow, **other),)) == {}
+    stale = replace(flow, last_at=NOW - HOUR)
+    assert "PlaintextFlow" in firing(flows=(stale,), detector_last_run=NOW - HOUR), "nobody has seen it end"
     (trouble,) = ALERTS["PlaintextFlow"].condition(Snapshot(NOW, flows=(replace(flow, excused="measured"),)))
     assert trouble.suppressed == "an exception: measured"
     assert firing(refused=(Refused("? -> api", "shop", 21), Refused("web -> api", "shop", 20))) == {
@@ -160,10 +171,16 @@ def test_plaintext() -> None:
 
 def test_who_does_not_look_is_blind() -> None:
     assert firing(detector_last_run=None) == {"FlowDetectorBlind": [EVERYTHING]}
-    assert firing(detector_last_run=NOW - HOUR - MINUTE) == {"FlowDetectorBlind": [EVERYTHING]}
+    assert firing(detector_last_run=NOW - MINUTE) == {}
+    assert firing(detector_last_run=NOW - MINUTE - timedelta(seconds=1)) == {"FlowDetectorBlind": [EVERYTHING]}
+    assert firing(detector_fault="/proc/net is not there") == {"FlowDetectorBlind": [EVERYTHING]}
     assert firing(hops=(WELL,), observer_last_run=None) == {"ObserverBlind": [EVERYTHING]}
     assert firing(hops=(WELL,), observer_last_run=NOW - 6 * MINUTE) == {"ObserverBlind": [EVERYTHING]}
+    assert firing(hops=(WELL,), observer_last_run=NOW - 29 * MINUTE, heartbeat=10 * MINUTE) == {}
+    assert set(firing(hops=(WELL,), observer_last_run=NOW - 31 * MINUTE, heartbeat=10 * MINUTE)) == {"ObserverBlind"}
     assert firing(observer_last_run=None) == {}  # without hops there is nothing to hear
+    edge = hop(hop="client -> edge", wanted=Posture.PASSTHROUGH, seen=Posture.PASSTHROUGH)
+    assert firing(hops=(edge,), observer_last_run=None) == {}, "where no hop beats nobody has to be heard"
 
 
 def test_guidelines_exceptions_sources_and_seals() -> None:

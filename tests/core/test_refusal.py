@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from everyhop.core.refusal import REASONS, explain_failure, is_refusal
+from everyhop.core.tally import result_of
 
 CALLERS = ("spiffe://shop.internal/test/web",)
 STRANGER = "spiffe://shop.internal/test/mallory"
@@ -26,6 +27,15 @@ LOGGED = {
     "TLS_error:|268436501:SSL routines:OPENSSL_internal:SOMETHING_NEW:TLS_error_end": "other",
     "": "other",
 }
+
+
+def test_who_hangs_up_was_not_refused_but_who_was_refused_may_hang_up() -> None:
+    reset = "|33554536:system_library:OPENSSL_internal:Connection_reset:TLS_error_end"
+    assert not is_refusal(f"TLS_error:{reset}")
+    old = f"TLS_error:|268435696:SSL_routines:OPENSSL_internal:UNSUPPORTED_PROTOCOL{reset}"
+    assert is_refusal(old)
+    assert result_of(old, finished=False) == "refused_by_policy"
+    assert result_of(f"TLS_error:{reset}", finished=False) == "abandoned"
 
 
 @pytest.mark.parametrize(("failure", "code"), LOGGED.items(), ids=list(LOGGED.values()))

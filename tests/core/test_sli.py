@@ -100,8 +100,8 @@ def test_handshakes_that_should_succeed() -> None:
             counted("ok", 9_990),
             counted("verify", 3),
             counted("no_certificate", 2),
-            counted("protocol", 1),
-            counted("abandoned", 4),
+            counted("protocol", 5),
+            counted("abandoned", 400),
             counted("refused_by_policy", 500),
             counted("plaintext", 700),
         ]
@@ -242,14 +242,16 @@ def test_plaintext_flows_of_now_without_an_exception() -> None:
     ]
     counts = count_flows(flows, NOW)
     assert counts == FlowCount(plaintext=2, excused=1, unknown=1, total=5)
+    assert count_flows(flows, NOW + HOUR, looked_at=NOW) == counts, "no flow ends because nobody looks"
     found = plaintext_flows(scope(0), counts, NOW)
     assert (found.value, found.verdict, found.good) == (2, Verdict.FAIL, 1)
 
 
 def test_no_plaintext_is_good_only_if_somebody_looked() -> None:
-    for last in (None, NOW - timedelta(hours=2)):
-        blind = plaintext_flows(scope(0), FlowCount(), last)
+    for last, fault in ((None, ""), (NOW - timedelta(seconds=61), ""), (NOW, "/proc/net is not there")):
+        blind = plaintext_flows(scope(0), FlowCount(), last, fault)
         assert (blind.value, blind.verdict) == (None, Verdict.UNKNOWN)
+        assert fault in blind.note
     assert plaintext_flows(scope(0), FlowCount(), NOW).verdict is Verdict.PASS
     assert plaintext_flows(scope(0), FlowCount(unknown=1, total=1), NOW).verdict is Verdict.UNKNOWN
 

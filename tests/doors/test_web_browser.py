@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 from playwright.async_api import BrowserContext, Page, async_playwright
+from tests.fakes.callers import ours
 from tests.fakes.clock import MovedClock
 from tests.fakes.estate import DATA, NOW, fill
 from tests.fakes.random import SeededRandom
@@ -80,7 +81,7 @@ async def screen(*, well: bool = False, scripts: bool = True) -> AsyncGenerator[
     chromium = need("chromium")
     store, clock = MemoryStore(), MovedClock(NOW)
     await fill(store, well=well)
-    app = Dashboard(store, DATA, clock, Access(store, clock, SeededRandom(), Readers()), About("0.1.0"))
+    app = Dashboard(store, DATA, clock, Access(store, clock, SeededRandom(), Readers(), ours), About("0.1.0"))
     server = WebServer(app.asgi, clock, lambda _: None)
     address = await server.start(Address("127.0.0.1", 0), None)
     try:

@@ -13,12 +13,13 @@ from hypothesis import strategies as st
 from tests.fakes.estate import DATA, NOW, fill
 from tests.fakes.store import MemoryStore
 
+from everyhop.core.verdict import Verdict
 from everyhop.doors.web import words
 from everyhop.doors.web.chart import HEIGHT, WIDTH, chart
 from everyhop.doors.web.layers import lay_out
 from everyhop.doors.web.map import MOST_LINES, HopMap, hop_href, hop_map
 from everyhop.services.evidence import Point, Series
-from everyhop.services.overview import Overview, Protection, Share, overview
+from everyhop.services.overview import Beside, Overview, Protection, Share, overview
 
 NODES = tuple("abcdefghij")
 GRAPHS = st.lists(st.tuples(st.sampled_from(NODES), st.sampled_from(NODES)), max_size=40)
@@ -229,6 +230,19 @@ def test_the_whole_in_one_sentence() -> None:
     assert words.sentence(calm).endswith("Nothing is seen to flow past the mesh in the clear.")
     assert words.sentence(replace(calm, detector=None)).endswith("Whether anything flows past the mesh is not known.")
     assert words.title(calm) == "all well"
+
+
+def test_all_is_well_only_if_all_is_known() -> None:
+    calm = estate(well=True)
+    flow = next(one.flow for one in estate().beside)
+    unsure = replace(calm, beside=(Beside(Protection.UNKNOWN, flow), Beside(Protection.UNKNOWN, flow)))
+    assert words.title(unsure) == "2 unknown"
+    assert words.sentence(unsure).endswith(". Of 2 flows past the mesh nobody can tell.")
+    assert words.title(replace(calm, detector=None)) == "not known"
+    assert words.title(replace(calm, hops=())) == "not known"
+    assert words.title(replace(calm, status=replace(calm.status, fault="a proxy refused"))) == "a fault"
+    for one in (unsure, replace(calm, detector=None), replace(calm, hops=())):
+        assert one.verdict is Verdict.UNKNOWN
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx2
 import pytest
+from tests.fakes.callers import ours
 from tests.fakes.clock import MovedClock
 from tests.fakes.estate import DATA, NOW, TEXT, fill
 from tests.fakes.random import SeededRandom
@@ -41,7 +42,7 @@ LOCAL = ("127.0.0.1", 40_000)
 def dashboard(store: MemoryStore, *, names: tuple[str, ...] = (), clock: MovedClock | None = None) -> Dashboard:
     clock = clock or MovedClock(NOW)
     about = About("1.2.3", names, "https://docs.shop.example/")
-    return Dashboard(store, DATA, clock, Access(store, clock, SeededRandom(), Readers()), about)
+    return Dashboard(store, DATA, clock, Access(store, clock, SeededRandom(), Readers(), ours), about)
 
 
 def client(app: Dashboard, *, base: str = "http://127.0.0.1:8440") -> httpx2.AsyncClient:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import os
 import random
@@ -250,3 +251,25 @@ def test_records_from_the_middle() -> None:
     assert not Run(record(50)[:-1], first=False).is_tls, "one header alone may be chance"
     assert not Run(b"POST /order HTTP/1.1\r\n\r\n" * 100, first=False).is_tls
     assert not Run(b"x" * 20_000 + record(50) + record(50), first=False).is_tls, "longer out of step than any record"
+
+
+@needs_right
+def test_what_our_own_probes_say_is_not_kept() -> None:
+    """A probe speaks plaintext to a TLS port so that it is refused: that is no plaintext on the hop."""
+
+    async def play() -> None:
+        server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        async with Capture(ports=[port], ignored=("127.69.72.1",)) as capture:
+            for source in ("127.69.72.1", "127.0.0.1"):
+                _, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=(source, 0))
+                writer.write(f"said from {source}".encode())
+                await writer.drain()
+                writer.close()
+                with contextlib.suppress(OSError):
+                    await writer.wait_closed()
+        server.close()
+        assert capture.contains(b"said from 127.0.0.1")
+        assert not capture.contains(b"said from 127.69.72.1")
+
+    asyncio.run(play())

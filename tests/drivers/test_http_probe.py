@@ -88,12 +88,14 @@ def test_everything_that_a_site_says() -> None:
         plain_port=facts.plain_port,
         plain_status=301,
         plain_location="https://probe.test/",
+        plain_leads_to_tls=True,
     )
     assert "unguessable" not in repr(facts)
     asked = sister.received[0].decode()
     assert asked.startswith("GET / HTTP/1.1\r\nHost: probe.test:")
     assert "User-Agent: everyhop\r\n" in asked
-    assert len(sister.received) == 1, "no redirect is followed"
+    assert len(sister.received) == 2, "no redirect is followed"
+    assert sister.received[1].startswith(b"GET /everyhop-")
 
 
 def test_a_site_that_says_nothing() -> None:
@@ -112,6 +114,47 @@ def test_nginx(tmp_path: Path) -> None:
         facts = asyncio.run(HttpProbe(FixedClock()).look(target, plain_port=ports["plain"], timeout=LONG))
     assert (facts.status, facts.strict_transport_security) == (200, "max-age=31536000")
     assert (facts.plain_status, facts.plain_location) == (308, "https://probe.test/")
+
+
+def routed(routes: dict[str, str], otherwise: str) -> Talk:
+    """Heads by path, in the clear."""
+
+    async def talk(reader: Reader, writer: Writer) -> None:
+        path = (await reader.readuntil(b"\r\n\r\n")).split(b" ")[1].decode()
+        head = routes.get(path, otherwise).replace("{path}", path)
+        writer.write(head.replace("\n", "\r\n").encode() + b"Content-Length: 0\r\n\r\n")
+        await writer.drain()
+
+    return talk
+
+
+ON = "HTTP/1.1 301 Moved\nLocation: https://probe.test{path}\n"
+SERVED = "HTTP/1.1 200 OK\n"
+
+
+@pytest.mark.parametrize(
+    ("talk", "leads"),
+    [
+        (routed({}, ON), True),
+        (routed({"/": "HTTP/1.1 302 Found\nLocation: https://login.elsewhere.test/sso\n"}, SERVED), False),
+        (routed({"/": ON}, SERVED), False),
+        (routed({"/": ON}, "HTTP/1.1 302 Found\nLocation: https://probe.test/login\n"), False),
+        (routed({"/": ON}, "nothing that is HTTP\n"), None),
+        (routed({"/": "HTTP/1.1 301 Moved\nLocation: https://[::bad\n"}, ON), False),
+        (routed({}, SERVED), False),
+    ],
+)
+def test_one_redirect_is_not_a_port_that_redirects(talk: Talk, leads: bool | None) -> None:
+    facts, _ = look(answering("HTTP/1.1 200 OK\n"), talk)
+    assert facts.plain_leads_to_tls is leads
+
+
+def test_why_the_plaintext_port_could_not_be_read_is_kept() -> None:
+    head = "HTTP/1.1 200 OK\n" + "".join(f"X-{number}: y\n" for number in range(1000))
+    facts, _ = look(answering("HTTP/1.1 200 OK\n"), answering(head))
+    assert (facts.plain_status, facts.plain_fault.partition(":")[0]) == (None, "garbled")
+    facts, _ = look(answering("HTTP/1.1 200 OK\n"), until_end, timeout=1.0)
+    assert (facts.plain_status, facts.plain_fault) == (None, "timeout")
 
 
 def test_chunks_are_put_together() -> None:
@@ -136,6 +179,7 @@ def test_nobody_there() -> None:
     facts = asyncio.run(HttpProbe(FixedClock()).look(target, plain_port=closed_port(), timeout=LONG))
     assert (facts.status, facts.fault) == (0, "unreachable: connection refused")
     assert (facts.plain_status, facts.plain_location) == (None, "")
+    assert facts.plain_fault == "unreachable: connection refused"
 
 
 def test_no_tls() -> None:
@@ -157,6 +201,26 @@ def test_an_alert_is_tls_whatever_it_refuses() -> None:
     fault = asyncio.run(story()).fault
     assert fault.endswith("alert handshake failure")
     assert not fault.startswith("not tls")
+
+
+def test_alerts_without_alert_in_openssls_words(tmp_path: Path) -> None:
+    """OpenSSL calls this one ``tlsv1 unrecognized name``."""
+    with nginx(tmp_path, {"nobody": RSA + "ssl_reject_handshake on;"}) as ports:
+        target = Target("127.0.0.1", ports["nobody"], server_name="probe.test")
+        facts = asyncio.run(HttpProbe(FixedClock()).look(target, timeout=LONG))
+    assert facts.fault == "alert unrecognized name"
+
+
+@pytest.mark.parametrize("number", [*range(10, 61), 70, 71, 80, 86, *range(109, 117), 120])
+def test_every_alert_is_told_as_one(number: int) -> None:
+    async def refuse(_: Reader, writer: Writer) -> None:
+        writer.write(bytes((21, 3, 3, 0, 2, 2, number)))
+
+    async def story() -> HttpFacts:
+        async with serving(refuse) as served:
+            return await HttpProbe(FixedClock()).look(Target("127.0.0.1", served.port), timeout=LONG)
+
+    assert asyncio.run(story()).fault.startswith("alert ")
 
 
 def endless(*pieces: bytes) -> Talk:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import selectors
 from collections.abc import Coroutine
 from typing import Any
+
+import pytest
 
 from everyhop.drivers.probes.manners import Limits, Manners
 
@@ -130,3 +133,14 @@ def test_a_fleet_is_not_remembered_for_ever() -> None:
         assert len(manners._endpoints) <= 1024 + 100  # pyright: ignore[reportPrivateUsage]  # nothing else shows memory
 
     play(story())
+
+
+@pytest.mark.parametrize(("allowed", "overall"), [(64, 32), (1, 1), (1024, 256), (resource.RLIM_INFINITY, 256)])
+def test_half_of_the_file_descriptors_is_left_for_the_rest(
+    monkeypatch: pytest.MonkeyPatch, allowed: int, overall: int
+) -> None:
+    def limits(_: int) -> tuple[int, int]:
+        return allowed, resource.RLIM_INFINITY
+
+    monkeypatch.setattr(resource, "getrlimit", limits)
+    assert Limits().overall == overall

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 from hypothesis import given, settings
@@ -216,6 +218,103 @@ def test_what_two_answers_of_postgresql_prove(with_tls: bytes, without: bytes, e
 
     seen, _ = look(talk, Wire.POSTGRESQL)
     assert (seen.encryption, seen.wire) == (encryption, Wire.POSTGRESQL), seen.evidence
+
+
+# --- HTTP that says one thing and serves another ------------------------------------------------------------------
+
+
+def site(front: bytes, otherwise: bytes) -> Talk:
+    """The same answer to ``/`` whoever asks, and another to every other path."""
+
+    async def talk(reader: Reader, writer: Writer) -> None:
+        path = (await reader.readuntil(b"\r\n\r\n")).split(b" ")[1]
+        writer.write(front if path == b"/" else otherwise)
+
+    return talk
+
+
+PAGE = b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\npayroll"
+ON = b"HTTP/1.1 301 Moved\r\nLocation: https://probe.test/\r\nContent-Length: 0\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("front", "otherwise", "encryption"),
+    [
+        (b"HTTP/1.1 403 Forbidden\r\n\r\nforbidden; docs at https://docs.test/", PAGE, Encryption.UPGRADE_OFFERED),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\nno TLS, no SSL, no https", PAGE, Encryption.UPGRADE_OFFERED),
+        (b"HTTP/1.1 302 Found\r\nLocation: https://login.test/sso\r\n\r\n", PAGE, Encryption.UPGRADE_OFFERED),
+        (ON, PAGE, Encryption.UPGRADE_OFFERED),
+        (b"HTTP/1.1 426 Upgrade Required\r\n\r\n", PAGE, Encryption.UPGRADE_OFFERED),
+        (ON, ON, Encryption.TLS),
+        (ON, b"", Encryption.UNKNOWN),
+        (b"HTTP/1.1 426 Upgrade Required\r\n\r\n", b"HTTP/1.1 426 Upgrade Required\r\n\r\n", Encryption.TLS),
+        (b"HTTP/1.1 400 No\r\n\r\nThe plain HTTP request was sent to HTTPS port", PAGE, Encryption.TLS),
+        (b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n", PAGE, Encryption.TLS),
+    ],
+)
+@pytest.mark.parametrize(("wire", "tls_first"), [(Wire.HTTP, True), (Wire.HTTP, False), (None, None)])
+def test_plaintext_beside_tls_is_not_refused_by_one_page(
+    front: bytes, otherwise: bytes, encryption: Encryption, wire: Wire | None, tls_first: bool | None
+) -> None:
+    async def story() -> PlainFacts:
+        async with (
+            serving(site(front, otherwise)) as plain,
+            serving(site(PAGE, PAGE), tls=TLS) as secured,
+            either(plain.port, secured.port) as port,
+        ):
+            target = Target("127.0.0.1", port, server_name="probe.test", wire=wire, tls_first=tls_first)
+            return await probe().look(target, timeout=4)
+
+    seen = asyncio.run(story())
+    assert (seen.encryption, seen.wire) == (encryption, Wire.HTTP), seen.evidence
+
+
+def test_a_server_that_answers_to_nonsense_with_a_bare_page_speaks_http() -> None:
+    """Python's own: to what is no request, an error page without a head, as HTTP/0.9 had it."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+            """Quiet."""
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        try:
+            seen = asyncio.run(probe().look(Target("127.0.0.1", server.server_port), timeout=4))
+        finally:
+            server.shutdown()
+            thread.join()
+    assert (seen.encryption, seen.wire, seen.evidence) == (Encryption.PLAINTEXT, Wire.HTTP, "HTTP/1.0 200 OK")
+
+
+def lines(answer: bytes) -> Talk:
+    """Answers to a line of text, and to nothing else."""
+
+    async def talk(reader: Reader, writer: Writer) -> None:
+        data = await reader.read(1 << 14)
+        if data.startswith(b"GET "):
+            writer.write(answer)
+        await reader.read()
+
+    return talk
+
+
+@pytest.mark.parametrize(
+    ("answer", "encryption"),
+    [
+        (b"what do you mean?\r\n", Encryption.PLAINTEXT),
+        (b"please use STARTTLS\r\n", Encryption.UNKNOWN),
+        (b"what do you mean", Encryption.UNKNOWN),
+        (b"\xff\xfe\x00\r\n", Encryption.UNKNOWN),
+    ],
+)
+def test_a_line_for_a_line_is_plaintext_whatever_it_says(answer: bytes, encryption: Encryption) -> None:
+    seen, _ = look(lines(answer), timeout=1.5)
+    assert (seen.encryption, seen.wire) == (encryption, None), seen.evidence
 
 
 # --- etiquette --------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from socket import create_connection, create_server, socket
 
 import pytest
@@ -75,6 +75,40 @@ def test_a_believed_staple_answers_and_nobody_is_asked() -> None:
     probe = RevocationProbe(SystemClock(), roots={"own": [ROOT.certificate]})
     facts = asyncio.run(probe.look(HERE, _der(leaf), Authority(ROOT).answer(leaf)))
     assert (facts.status, facts.source, facts.fault) == ("good", "staple", "")
+
+
+@pytest.mark.parametrize(
+    ("fresh", "later"), [(timedelta(days=-373), timedelta()), (timedelta(days=1), timedelta(days=-9))]
+)
+def test_an_old_staple_does_not_hide_a_revocation(authority: Authority, fresh: timedelta, later: timedelta) -> None:
+    """What the thief of a revoked key would show: a good word of the past. One of the future is no better."""
+    leaf = mint(Wish(ocsp=f"{authority.url}/ocsp"), ROOT).certificate
+    _KNOWN[leaf.serial_number] = leaf
+    good = Authority(ROOT, fresh=fresh).answer(leaf)
+    authority.revoked.add(leaf.serial_number)
+
+    class Elsewhen:
+        def now(self) -> datetime:
+            return SystemClock().now() + later
+
+    probe = RevocationProbe(Elsewhen(), roots={"own": [ROOT.certificate]})
+    facts = asyncio.run(probe.look(HERE, _der(leaf), good))
+    assert (facts.status, facts.source, facts.fault) == ("revoked", "ocsp", "")
+
+
+def test_an_old_staple_that_nobody_else_confirms_proves_nothing() -> None:
+    leaf = mint(Wish(ocsp=NOBODY), ROOT).certificate
+    probe = RevocationProbe(SystemClock(), roots={"own": [ROOT.certificate]})
+    facts = asyncio.run(probe.look(HERE, _der(leaf), Authority(ROOT, fresh=timedelta(days=-2)).answer(leaf)))
+    assert facts.status == ""
+    assert facts.fault.startswith("staple: expected one that is valid now")
+
+
+def test_a_staple_that_says_revoked_is_believed_at_any_age() -> None:
+    leaf = mint(Wish(ocsp=NOBODY), ROOT).certificate
+    probe = RevocationProbe(SystemClock(), roots={"own": [ROOT.certificate]})
+    staple = Authority(ROOT, {leaf.serial_number}, fresh=timedelta(days=-2)).answer(leaf)
+    assert asyncio.run(probe.look(HERE, _der(leaf), staple)).status == "revoked"
 
 
 def test_a_forged_staple_does_not_answer(authority: Authority) -> None:

@@ -29,6 +29,7 @@ from everyhop.ports import ClientCredential
 CLOCK = SystemClock()
 MANNERS = Manners(Limits(at_once=None, per_second=None, pause_first_seconds=0.0, pause_max_seconds=0.0))
 ROOT = CA("root")
+HANDSHAKE, CHANGE_CIPHER_SPEC = 22, b"\x14\x03\x03\x00\x01\x01"
 Conversation = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
@@ -259,3 +260,41 @@ def test_only_tls13(tmp_path: Path) -> None:
         facts = asyncio.run(SessionProbe(CLOCK).look(Target("127.0.0.1", port, wire=Wire.TLS), timeout=10))
     assert (facts.resumes_by_id, facts.resumes_by_ticket, facts.resumes_by_psk) == (False, False, True)
     assert (facts.client_renegotiation, facts.compression, facts.secure_renegotiation) == (False, False, True)
+
+
+def test_renegotiation_that_is_declined_and_one_that_nobody_answers(tmp_path: Path) -> None:
+    """A server that takes up the second handshake and then stalls has declined nothing."""
+
+    async def story(port: int) -> SessionFacts:
+        async def stalling(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            """Hands everything on until the handshake is over, and then no further handshake message."""
+            behind, to = await asyncio.open_connection("127.0.0.1", port)
+            finished = False
+
+            async def back() -> None:
+                while data := await behind.read(1 << 14):
+                    writer.write(data)
+
+            answering = asyncio.ensure_future(back())
+            try:
+                while data := await reader.read(1 << 14):
+                    if finished and data[0] == HANDSHAKE:
+                        await reader.read()
+                        return
+                    finished = finished or CHANGE_CIPHER_SPEC in data
+                    to.write(data)
+            finally:
+                answering.cancel()
+                to.transport.abort()
+
+        async with _serving(stalling) as front:
+            target = Target("127.0.0.1", front, wire=Wire.TLS)
+            return await SessionProbe(CLOCK, manners=MANNERS).look(target, timeout=1.0)
+
+    with s_server(tmp_path, "-tls1_2") as port:
+        declined = asyncio.run(SessionProbe(CLOCK).look(Target("127.0.0.1", port, wire=Wire.TLS), timeout=10))
+    assert declined.client_renegotiation is False
+    with s_server(tmp_path, "-tls1_2", "-client_renegotiation") as port:
+        stalled = asyncio.run(story(port))
+    assert stalled.client_renegotiation is None
+    assert dict(stalled.evidence)["client_renegotiation"] == "timeout"

@@ -80,3 +80,38 @@ def test_a_name_is_taken_once_and_a_lifetime_is_bounded() -> None:
                 await granted(store, "other", lifetime)
 
     asyncio.run(play())
+
+
+@pytest.mark.parametrize("name", ["", " ops", "ops\n", "two\nlines", "\x1b[31mred", "a\u202eb", "x" * 61])
+def test_a_name_is_one_short_line(name: str) -> None:
+    async def play() -> None:
+        store = MemoryStore()
+        with pytest.raises(EveryhopError, match="printable characters") as caught:
+            await granted(store, name)
+        assert str(caught.value).isprintable()
+        assert caught.value.hint
+        assert not store.disk.documents
+        assert await granted(store, "Ada's laptop, 2026")
+
+    asyncio.run(play())
+
+
+def test_a_name_that_is_taken_is_said_with_the_way_out() -> None:
+    async def play() -> None:
+        store = MemoryStore()
+        token = await granted(store, "ada's")
+        with pytest.raises(EveryhopError) as caught:
+            await granted(store, "ada's")
+        assert caught.value.code.name == "store-conflict"
+        assert "there is one called" in caught.value.message
+        assert "version" not in caught.value.message
+        assert """everyhop token withdraw 'ada'"'"'s'""" in caught.value.hint
+        assert await admitted(store, token, START) is not None
+
+    asyncio.run(play())
+
+
+def test_a_lifetime_out_of_bounds_comes_with_an_example() -> None:
+    with pytest.raises(EveryhopError) as caught:
+        asyncio.run(granted(MemoryStore(), lifetime=timedelta(seconds=1)))
+    assert "--for 30d" in caught.value.hint

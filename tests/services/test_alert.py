@@ -14,16 +14,21 @@ from tests.fakes.crash import Crash, Fuse
 from tests.fakes.store import Disk, MemoryStore
 from tests.fakes.world import TEXT, topology
 
-from everyhop.core.alerts.snapshot import CertificateState, HopState, Snapshot
+from everyhop.core.alerts.snapshot import CertificateState, Errors, HopState, Snapshot
 from everyhop.core.alerts.state import AlertPhase, AlertState
+from everyhop.core.finding import Finding, Severity
+from everyhop.core.flow import Flow, FlowClass
 from everyhop.core.hop import Posture
 from everyhop.core.observation import Kind, Stream
 from everyhop.core.telling import Receiver
 from everyhop.core.topology import Topology
+from everyhop.core.verdict import Verdict
 from everyhop.errors import EveryhopError
 from everyhop.ports import Event, Notice
 from everyhop.services.alert import ALERTS, Alerter
+from everyhop.services.apply import ADDRESSES, DASHBOARD, Remembered
 
+Facts = dict[str, Any]
 MINUTE = timedelta(minutes=1)
 NOTIFY = """\
 notify:
@@ -115,12 +120,89 @@ def test_an_alert_begins_and_ends_and_everybody_hears_both_once() -> None:
         first, last = world.boxes["oncall"].heard
         assert (first.owner, first.contact, first.severity) == ("data", "data@shop.example", "critical")
         assert first.fingerprint == last.fingerprint
-        assert first.runbook == "runbooks/HopPostureWrong.md"
+        assert first.runbook == "everyhop runbook HopPostureWrong", "nobody knows yet where the dashboard is"
         assert last.ended_at is not None
         assert last.began_at == first.began_at == START + 2 * MINUTE
         observed = await world.store.observations(stream=Stream.RECORD, kind=Kind.ALERT)
         assert [one.body["phase"] for one in observed] == ["firing", "ended"]
         assert [event.name for event in world.events] == ["alert.firing", "alert.ended"]
+
+    asyncio.run(play())
+
+
+FLOW = Flow("f", "web", "db", "127.0.0.1:7002", FlowClass.PLAINTEXT, START, START, 3, "data")
+BROKEN = Finding("tls-version-old", Verdict.FAIL, Severity.HIGH, "10.0.0.5:443", "accepts TLS 1.0", owner="data")
+UNSEEN = replace(WRONG, seen=Posture.UNKNOWN, seen_at=START)
+UNCERTAIN: dict[str, tuple[Facts, Facts, Facts, str]] = {
+    "PlaintextFlow": (
+        {"flows": (FLOW,), "detector_last_run": START},
+        {"flows": (FLOW,), "detector_last_run": START},
+        {"flows": (replace(FLOW, ended_at=START),)},
+        "nobody has looked at the socket table since 2026",
+    ),
+    "PlaintextFlow, its port is closed": (
+        {"flows": (FLOW,), "detector_last_run": START},
+        {"flows": (replace(FLOW, encryption=FlowClass.UNKNOWN, evidence="it was closed"),), "detector_last_run": START},
+        {"flows": (replace(FLOW, encryption=FlowClass.TLS),)},
+        "; last known: web talks to db at 127.0.0.1:7002 in plaintext",
+    ),
+    "HopPostureWrong": (
+        {"hops": (WRONG,)},
+        {"hops": (UNSEEN,)},
+        {"hops": (replace(WRONG, seen=Posture.MTLS, ok=True),)},
+        "; last known: should be mtls, and is tls",
+    ),
+    "HopHandshakesAllFail": (
+        {"hops": (replace(UNSEEN, lately=Errors(5, 5)),)},
+        {"hops": (UNSEEN,)},
+        {"hops": (replace(WRONG, seen=Posture.MTLS, ok=True),)},
+        "; last known: all of 5 handshakes in ten minutes failed",
+    ),
+    "PolicyViolated": (
+        {"findings": (BROKEN,)},
+        {"findings": (replace(BROKEN, verdict=Verdict.UNKNOWN), replace(BROKEN, rule="other", verdict=Verdict.PASS))},
+        {"findings": (replace(BROKEN, verdict=Verdict.PASS), replace(BROKEN, rule="x", verdict=Verdict.UNKNOWN))},
+        "nobody can tell now: tls-version-old; last known: breaks tls-version-old",
+    ),
+}
+"""What makes an alert fire; what leaves open whether it is over; what shows that it is; and what it says meanwhile."""
+
+
+@pytest.mark.parametrize("name", UNCERTAIN)
+def test_not_knowing_is_no_all_clear(name: str) -> None:
+    """An hour of not knowing, across a restart: it goes on, says so, and nobody hears more of it until it is over."""
+    true, open_question, over, said = UNCERTAIN[name]
+    alert = name.partition(",")[0]
+
+    async def play() -> None:
+        world = Scene()
+
+        async def state(facts: Facts, minutes: int) -> AlertState:
+            for _ in range(minutes - 1):
+                await world.play(**facts)
+            return next(one for one in await world.play(**facts) if one.alert == alert)
+
+        assert (await state(true, 8)).phase is AlertPhase.FIRING
+        unsure = await state(open_question, 30)
+        world.restart()
+        assert (await state(open_question, 30)).summary == unsure.summary
+        assert unsure.phase is AlertPhase.FIRING
+        assert said in unsure.summary
+        told = world.boxes["mail"].told
+        assert (told.count((alert, True)), told.count((alert, False))) == (1, 0)
+        assert (await state(over, 1)).phase is AlertPhase.ENDED
+        assert world.boxes["mail"].told.count((alert, False)) == 1
+
+    asyncio.run(play())
+
+
+def test_what_is_gone_from_the_topology_is_over() -> None:
+    async def play() -> None:
+        world = Scene()
+        for hop in (WRONG, WRONG, UNSEEN):
+            await world.play(hops=(hop,))
+        states = await world.play(hops=())
+        assert [(one.alert, one.phase) for one in states] == [("HopPostureWrong", AlertPhase.ENDED)]
 
     asyncio.run(play())
 
@@ -323,5 +405,34 @@ def test_what_ended_long_ago_is_forgotten() -> None:
         assert len(await ALERTS.all(world.store)) == 1
         await world.play(timedelta(days=8))
         assert not await ALERTS.all(world.store)
+
+    asyncio.run(play())
+
+
+@pytest.mark.parametrize(
+    ("board", "where"),
+    [
+        ("{listen: '10.0.0.5:9443'}", "https://10.0.0.5:9443/runbooks/HopPostureWrong.html"),
+        ("{listen: '0.0.0.0:9443'}", "https://everyhop.shop.internal:9443/runbooks/HopPostureWrong.html"),
+        ("off", "everyhop runbook HopPostureWrong"),
+    ],
+)
+def test_whoever_is_woken_is_told_where_the_runbook_is(board: str, where: str) -> None:
+    async def play() -> None:
+        world = Scene(f"{TEXT}{NOTIFY}dashboard: {board}\n")
+        await world.lasting(4, hops=(WRONG,))
+        assert [one.runbook for one in world.boxes["oncall"].heard] == [where]
+
+    asyncio.run(play())
+
+
+def test_a_dashboard_that_chose_its_port_is_known_too() -> None:
+    async def play() -> None:
+        world = Scene()
+        await ADDRESSES.put(world.store, DASHBOARD, Remembered(DASHBOARD, "127.0.0.1:15791"))
+        await world.lasting(4, hops=(WRONG,))
+        (heard,) = world.boxes["oncall"].heard
+        assert heard.runbook.startswith("https://everyhop.")
+        assert heard.runbook.endswith(":15791/runbooks/HopPostureWrong.html")
 
     asyncio.run(play())

@@ -164,15 +164,22 @@ def test_a_table_that_cannot_be_read_is_an_error() -> None:
         ("", "service-80"),
         ("--", "service-80"),
         ("taken", "taken-80"),
+        ("envoy", "service-80"),
     ],
 )
 def test_names(process: str, expected: str) -> None:
-    assert name_for(process, 80, {"taken"}) == expected
+    assert name_for(process, 80, {"taken", "envoy"}) == expected
 
 
 def candidate(process: str, user: str, evidence: str, port: int, wire: Wire | None, answer: Encryption) -> Candidate:
     address = Address("127.0.0.1", port)
     return Candidate(name_for(process, port, ()), address, (address,), user, process, answer, wire, evidence)
+
+
+def test_what_was_asked_and_answered_nonsense_is_told_so() -> None:
+    text = whole([candidate("odd", "me", "garbled: <!DOCTYPE HTML>", 8000, None, Encryption.UNKNOWN)])
+    assert "# Asked: it was asked, and its answer told nothing." in text
+    assert "not asked" not in text
 
 
 @given(

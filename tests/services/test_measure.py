@@ -12,6 +12,7 @@ from tests.fakes.store import MemoryStore
 from tests.fakes.world import TEXT, World, start, topology
 
 from everyhop.core import tally
+from everyhop.core.alerts import ALERTS
 from everyhop.core.finding import Finding, Severity
 from everyhop.core.flow import Flow, FlowClass
 from everyhop.core.hop import End
@@ -26,6 +27,7 @@ from everyhop.services.inspect import FINDINGS
 from everyhop.services.inventory import status
 from everyhop.services.measure import CHART_EVERY, EVERY, SLIS, Meter, overrides_of
 from everyhop.services.observe import HOPS_SEEN, HopSeen
+from everyhop.services.overview import overview
 
 HOP = "web -> db"
 MINUTE = timedelta(minutes=1)
@@ -81,7 +83,8 @@ async def scene(**given: Any) -> Scene:
 def test_known_numbers_of_connections_give_exactly_their_indicators() -> None:
     async def play() -> None:
         world = await scene()
-        for result, count in {"ok": 990, "verify": 4, "abandoned": 6, "refused_by_policy": 50, "plaintext": 30}.items():
+        failed = {"verify": 4, "protocol": 6, "abandoned": 70, "refused_by_policy": 50, "plaintext": 30}
+        for result, count in {"ok": 990, **failed}.items():
             await world.connections(result, count)
         await world.connections("ok", 500, end=End.CLIENT, resumed=400)
         await world.tick()
@@ -93,11 +96,37 @@ def test_known_numbers_of_connections_give_exactly_their_indicators() -> None:
         assert (world.value("M5").good, world.value("M5").note) == (990, "100.0% with a post-quantum group")
         assert (world.value("M7").good, world.value("M7").total) == (400, 500)
         assert world.value("M6").value is not None
-        for result, count in {"ok": 990, "verify": 4, "refused_by_policy": 50, "protocol": 0}.items():
+        for result, count in {"ok": 990, "verify": 4, "refused_by_policy": 50, "abandoned": 70}.items():
             assert world.metric("everyhop_tls_connections_total", hop=HOP, end="server", result=result) == count
         assert world.metric("everyhop_plaintext_refused_total", hop=HOP) == 30
         assert world.metric("everyhop_flow_connections_total", service="db", encryption="mtls") == 990
         assert world.metric("everyhop_tls_handshake_seconds", hop=HOP) == 990 * 0.0015
+
+    asyncio.run(play())
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "compliant"),
+    [
+        ({"plaintext-served": Verdict.PASS, "tls-version-old": Verdict.PASS}, [1]),
+        ({"plaintext-served": Verdict.PASS, "tls-version-old": Verdict.FAIL}, [0]),
+        ({"plaintext-served": Verdict.UNKNOWN, "tls-version-old": Verdict.FAIL}, [0]),
+        ({"plaintext-served": Verdict.PASS, "tls-version-old": Verdict.UNKNOWN}, []),
+        ({"plaintext-served": Verdict.UNKNOWN}, []),
+    ],
+)
+def test_an_endpoint_of_which_a_grave_rule_is_unknown_is_not_called_compliant(
+    verdicts: dict[str, Verdict], compliant: list[int]
+) -> None:
+    async def play() -> None:
+        world = await scene()
+        for rule, verdict in verdicts.items():
+            await FINDINGS.put(world.store, rule, Finding(rule, verdict, Severity.HIGH, "10.0.0.5:443", "as said"))
+        advice = Finding("tls-server-order", Verdict.UNKNOWN, Severity.LOW, "10.0.0.5:443", "as said")
+        await FINDINGS.put(world.store, "advice", advice)
+        await world.tick()
+        found = [one.value for one in world.meter.samples() if one.metric.name == "everyhop_policy_compliant"]
+        assert found == compliant
 
     asyncio.run(play())
 
@@ -197,10 +226,8 @@ def test_flows_that_go_round_the_proxies_are_counted_as_they_come() -> None:
         assert world.value("M1").total == 4, "what the proxies carry is theirs to count"
         assert world.value("M10", "db").value == 0
         for encryption in (FlowClass.TLS, FlowClass.UNKNOWN):
-            door = flow(
-                300, key=f"python {encryption}", caller="python", server="127.0.0.1:9002", encryption=encryption
-            )
-            await FLOWS.put(store, door.key, door)
+            at_the_door = flow(300, key=encryption, caller="python", server="127.0.0.1:9002", encryption=encryption)
+            await FLOWS.put(store, at_the_door.key, at_the_door)
         await world.tick()
         assert world.value("M1", "all").total == 4, "whoever comes to a proxy's door is the proxy's to count"
 
@@ -212,7 +239,86 @@ def test_without_a_detector_nothing_is_said_of_plaintext() -> None:
         world = await scene()
         assert world.value("M10", "all").value is None
         assert world.value("M10", "all").verdict is Verdict.UNKNOWN
-        assert not [one for one in world.meter.samples() if one.metric.name.startswith("everyhop_flow_detector")]
+        names = {one.metric.name for one in world.meter.samples() if one.metric.name.startswith("everyhop_flow_det")}
+        assert names == {"everyhop_flow_detector_blind"}
+        assert world.metric("everyhop_flow_detector_blind") == 1
+
+    asyncio.run(play())
+
+
+@pytest.mark.parametrize(
+    ("age", "fault", "blind"), [(0, "", ""), (0, "not permitted", "not permitted"), (80, "", "since")]
+)
+def test_the_page_the_indicator_the_alert_and_prometheus_mean_the_same_by_blind(
+    age: int, fault: str, blind: str
+) -> None:
+    async def play() -> None:
+        world = await scene()
+        world.clock.move(MINUTE)
+        looked = world.clock.now() - timedelta(seconds=age)
+        await DETECTORS.put(world.store, DETECTOR_KEY, FlowDetector(looked, 0, 0, 0, 0, fault=fault))
+        await world.tick()
+        page = (await overview(world.store, "/data", world.clock.now())).blind
+        assert blind in page
+        assert bool(page) == bool(blind)
+        assert world.value("M10", "all").verdict is (Verdict.UNKNOWN if blind else Verdict.PASS)
+        assert world.meter.snapshot is not None
+        told = [one.summary for one in ALERTS["FlowDetectorBlind"].condition(world.meter.snapshot)]
+        assert told == ([page] if blind else [])
+        assert world.metric("everyhop_flow_detector_blind") == bool(blind)
+
+    asyncio.run(play())
+
+
+def test_flows_in_plaintext_come_first_and_only_ours() -> None:
+    async def play() -> None:
+        store = MemoryStore()
+        newer = {"last_at": START + 2 * MINUTE, "encryption": FlowClass.UNKNOWN}
+        told = [flow(1, key=f"unknown {number}", **newer) for number in range(250)]
+        told += [flow(1), flow(1, key="excused", excused="measured"), flow(1, key="of nobody", owner="")]
+        for one in told:
+            await FLOWS.put(store, one.key, one)
+        world = await scene(store=store)
+        series = [
+            one.labels
+            for one in world.meter.samples()
+            if one.metric.name == "everyhop_flow_last_seen_timestamp_seconds"
+        ]
+        assert [labels[0] for labels in series[:3]] == ["k", "excused", "unknown 0"]
+        assert len(series) == 200
+        assert "of nobody" not in {labels[0] for labels in series}
+
+    asyncio.run(play())
+
+
+SILENCE = "  - {{alert: {alert}, about: '{about}', reason: moves, until: 2026-12-31}}\n"
+
+
+@pytest.mark.parametrize(
+    ("silenced", "quiet"),
+    [
+        (["HopNotSeen"], 0),
+        (["HopHandshakesAllFail", "HopHandshakeBudgetBurnFast"], 0),
+        (["HopHandshakesAllFail", "HopHandshakeBudgetBurnFast", "HopHandshakeBudgetBurnSlow"], 1),
+    ],
+)
+def test_maintenance_is_when_all_is_silenced_that_it_switches_off(silenced: list[str], quiet: int) -> None:
+    silences = "".join(SILENCE.format(alert=alert, about=HOP) for alert in silenced)
+
+    async def play() -> None:
+        world = await scene(text=f"{TEXT}notify:\n  silences:\n{silences}")
+        assert world.metric("everyhop_maintenance", hop=HOP) == quiet
+        assert world.metric("everyhop_maintenance", hop="edge -> web") == 0
+
+    asyncio.run(play())
+
+
+def test_silence_is_measured_in_heartbeats() -> None:
+    async def play() -> None:
+        world = await scene(text=TEXT + "policy: {heartbeat: 10m}\n")
+        assert world.metric("everyhop_observer_silent_after_seconds") == 1800
+        assert world.meter.snapshot is not None
+        assert world.meter.snapshot.heartbeat == 10 * MINUTE
 
     asyncio.run(play())
 

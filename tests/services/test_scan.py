@@ -6,13 +6,14 @@ import asyncio
 from dataclasses import replace
 
 import pytest
-from tests.fakes.clock import MovedClock
+from tests.fakes.clock import START, MovedClock
 from tests.fakes.endpoint import Behaviour, FakeEndpointProber, chose
 from tests.fakes.pki import CA
 
-from everyhop.core.endpoint.facts import Encryption, Entrance
+from everyhop.core.endpoint.facts import Encryption, Entrance, HttpFacts, TlsFacts
 from everyhop.core.endpoint.fleet import Entry
 from everyhop.core.endpoint.target import Target, Wire
+from everyhop.core.guidelines.guideline import Guideline
 from everyhop.core.guidelines.registry import find
 from everyhop.core.report.endpoint import EndpointReport
 from everyhop.core.tls.versions import TLS12
@@ -147,3 +148,49 @@ def test_who_stops_reading_stops_the_scan(net: Net) -> None:
 
     assert asyncio.run(only_the_first()) == 1, "nothing is left over"
     assert len(net.prober.asked) < 10
+
+
+# --- one endpoint never costs another its report ------------------------------------------------------------------
+
+
+class Broken(FakeEndpointProber):
+    """One look at one endpoint raises what nobody foresaw."""
+
+    def __init__(self, clock: MovedClock, error: Exception) -> None:
+        super().__init__(clock)
+        self.error = error
+
+    async def verify(self, target: Target, guideline: Guideline, *, timeout: float = 5.0) -> TlsFacts:
+        if target.host == "bad.test":
+            raise self.error
+        return await super().verify(target, guideline, timeout=timeout)
+
+
+@pytest.mark.parametrize("error", [OSError(24, "Too many open files"), ValueError("Invalid IPv6 URL"), KeyError(7)])
+def test_a_fault_of_ours_is_one_endpoints_unknown(error: Exception) -> None:
+    clock = MovedClock()
+    prober = Broken(clock, error)
+    names = ("a.test", "bad.test", "b.test")
+    for name in names:
+        prober.serve(f"{name}:8883", Behaviour(wire=Wire.MQTT, chain=(LEAF.der,)))
+    scanner = Scanner(prober, clock, {"own": [AUTHORITY.certificate]})
+
+    async def all_of_them() -> dict[str, EndpointReport]:
+        entries = [Entry(Target.parse(f"{name}:8883"), file="fleet.txt", line=7) for name in names]
+        return {one.target.host: one async for one in scanner.fleet(entries, ORDER)}
+
+    reports = asyncio.run(all_of_them())
+    assert set(reports) == set(names)
+    bad = reports.pop("bad.test")
+    assert (bad.verdict, bad.file, bad.line) == (Verdict.UNKNOWN, "fleet.txt", 7)
+    (finding,) = bad.findings
+    assert (finding.rule, finding.subject) == ("scan-failed", "bad.test:8883")
+    assert type(error).__name__ in finding.evidence
+    assert not [one for report in reports.values() for one in report.findings if one.rule == "scan-failed"]
+
+
+def test_a_hostile_redirect_costs_nobody_the_scan(net: Net) -> None:
+    target = Target.parse("http://bad.test")
+    answer = HttpFacts(target, START, plain_status=302, plain_location="https://[::bad")
+    net.prober.serve("bad.test:80", Behaviour(Encryption.PLAINTEXT, Wire.HTTP, http=answer))
+    assert net.scan("http://bad.test").verdict is not Verdict.PASS

@@ -203,7 +203,8 @@ def test_an_endpoint_is_seen_and_judged_as_it_is(endpoint: Endpoint, bench: Benc
     assert result.report.verdict is endpoint.verdict
     assert result.verified.verdict is endpoint.verdict
     assert {one.rule for one in result.verified.findings if is_violation(one)} <= {*endpoint.wrong}
-    assert result.verified.facts.tls is None or result.verified.facts.tls.hellos <= MOST_HELLOS
+    # One more where a server refuses without alerts: does it still answer?
+    assert result.verified.facts.tls is None or result.verified.facts.tls.hellos <= MOST_HELLOS + 1
     if WRITES:
         PAGE.write_text(page({**written(), endpoint.about: row(result)}), encoding="utf-8")
     assert written().get(endpoint.about) == row(result), "set EVERYHOP_WRITE_TABLES=1 to write the page anew"

@@ -43,8 +43,8 @@ async def checks(workspace: Workspace, running: Store | None = None) -> AsyncIte
             Authorities(store, keys, gate),
             random,
             lambda: _key_in_memory(topology.policy.leaf_key),
-            lambda ports: Capture(ports=ports),
-            HttpsVisitor(),
+            lambda ports: Capture(ports=ports, ignored=(PROBE_SOURCE,)),
+            HttpsVisitor(source=PROBE_SOURCE),
             asyncio.sleep,
         )
         async for check in checker.check(plan, issuance_policy(topology)):

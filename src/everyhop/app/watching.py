@@ -15,12 +15,13 @@ from everyhop import __version__
 from everyhop.app.runbooks import runbook
 from everyhop.app.sending import telemetry
 from everyhop.core.layout import issuance_policy
-from everyhop.core.showing import Board
+from everyhop.core.showing import Board, dashboard_url
 from everyhop.core.telling import Receiver
 from everyhop.doors.status.routes import routes
 from everyhop.doors.web.access import Access, Readers
 from everyhop.doors.web.app import About, Dashboard
 from everyhop.doors.web.server import ServedCredential, WebServer
+from everyhop.drivers.host.callers import is_ours
 from everyhop.drivers.host.sockets import KernelSockets
 from everyhop.drivers.notify.secret import read_secret
 from everyhop.drivers.notify.smtp import MailNotifier
@@ -147,9 +148,10 @@ class Showing:
         readers = Readers(
             identities=frozenset(str(topology.identity(name)) for name in board.services),
             owners=frozenset(board.owners),
+            local=board.local == "open",
         )
         names = issuance_policy(topology).dashboard
-        access = Access(out.store, out.clock, out.random, readers)
+        access = Access(out.store, out.clock, out.random, readers, is_ours)
         about = About(__version__, names, runbooks="/")
         dashboard = Dashboard(
             out.store, out.data, out.clock, access, about, more=routes(self._meter, out.clock), runbook=runbook
@@ -157,8 +159,7 @@ class Showing:
         server = WebServer(dashboard.asgi, out.clock, out.report)
         await server.start(address, self._credential, ask_for_certificates=readers.by_certificate)
         self._server = server
-        local = min((name for name in names if name.endswith(".localhost")), key=len, default=names[0])
-        self.url = f"https://{local if address.is_loopback else address.host}:{address.port}/"
+        self.url = dashboard_url(address, names)
         out.report(Event("dashboard.ready", out.clock.now(), {"url": self.url}))
 
     async def _credential(self) -> ServedCredential:

@@ -2,15 +2,21 @@
 
 Rules: every command answers with ``--json``, too; what is for people goes through rich, what is for programs is plain
 JSON on standard output; errors go to standard error with their code and a hint; exit statuses are those of
-:class:`everyhop.errors.ExitStatus`.
+:class:`everyhop.errors.ExitStatus`, and 1 means that something falls short and nothing else: neither Ctrl-C nor a
+reader who hung up is a violation. With ``--json`` errors of usage are JSON, too. A character that the terminal's
+encoding does not have is spelled out; no answer fails for it.
 """
 
 from __future__ import annotations
 
+import errno
+import io
+import os
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any, NoReturn
 
 import click
 
@@ -26,8 +32,11 @@ A first look:
   everyhop explain web db       why a call works, or why it is refused
 
 \b
-Exit statuses: 0 well, 1 something falls short, 2 wrong usage, 3 not available (not running, locked), 4 a fault of ours.
+Exit statuses: 0 well, 1 something falls short, 2 wrong usage, 3 not available (not running, locked), 4 a fault of ours,
+130 ended by Ctrl-C, 141 whoever read the answer hung up.
 """
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def _look() -> Iterable[click.Command]:
@@ -131,6 +140,30 @@ _COMMANDS: Mapping[str, Callable[[], Iterable[click.Command]]] = {
 """Every command and what brings it, in the order in which one meets them: a command loads no more than it needs."""
 
 
+@contextmanager
+def _heard() -> Generator[None]:
+    """A reader who hung up (`| head`) ends the command, and is no violation."""
+    try:
+        yield
+    except BrokenPipeError:
+        _hang_up()
+        raise click.exceptions.Exit(ExitStatus.UNHEARD) from None
+
+
+def _hang_up() -> None:
+    """Write nothing more to standard output, not even what Python still holds of it when it ends."""
+    with suppress(OSError):  # in tests it is no file
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+
+
+def _end(error: EveryhopError, *, as_json: bool) -> NoReturn:
+    """Say what went wrong, and exit with its status."""
+    Context.show_error(error, as_json=as_json)
+    sys.exit(error.code.exit_status)
+
+
 class _Group(click.Group):
     """Loads commands when they are asked for, and translates our errors to a message, a hint and an exit status."""
 
@@ -141,23 +174,46 @@ class _Group(click.Group):
                 self.add_command(command)
         return super().get_command(ctx, cmd_name)
 
+    def make_context(self, *arguments: Any, **options: Any) -> click.Context:
+        """Read the command line; `--help` answers here already."""
+        with _heard():
+            return super().make_context(*arguments, **options)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command that was named."""
+        with _heard():
+            return super().invoke(ctx)
+
     def main(self, args: Sequence[str] | None = None, *arguments: Any, **options: Any) -> Any:
         """Run a command; never lets a traceback of a known error reach the user."""
         as_json = "--json" in (sys.argv if args is None else args)
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="backslashreplace")  # pyright: ignore[reportUnknownMemberType] -- of any buffer
         try:
-            return super().main(args, *arguments, **options)
+            status = super().main(args, *arguments, **{**options, "standalone_mode": False})
         except EveryhopError as error:
-            Context.show_error(error, as_json=as_json)
-            sys.exit(error.code.exit_status)
+            _end(error, as_json=as_json)
+        except click.Abort:
+            click.echo("interrupted", err=True)
+            sys.exit(ExitStatus.INTERRUPTED)
+        except click.ClickException as error:
+            if not as_json:
+                error.show()
+                sys.exit(error.exit_code)
+            _end(EveryhopError("usage-invalid", error.format_message()), as_json=True)
         except Exception as error:  # noqa: BLE001  # the last line of defence: say that it is ours, and show all of it
+            if isinstance(error, OSError) and error.errno in _NO_ROOM:
+                _hang_up()
+                words = (error.strerror or "").lower()
+                _end(EveryhopError("usage-invalid", f"expected room for the answer, got: {words}"), as_json=as_json)
             traceback.print_exc()
             fault = EveryhopError(
                 "internal",
                 f"a fault of everyhop itself: {type(error).__name__}",
                 hint="please report what stands above",
             )
-            Context.show_error(fault, as_json=as_json)
-            sys.exit(ExitStatus.INTERNAL)
+            _end(fault, as_json=as_json)
+        sys.exit(status if isinstance(status, int) else ExitStatus.OK)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """In the order in which one meets them, not by the alphabet."""

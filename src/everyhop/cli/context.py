@@ -53,7 +53,7 @@ class Context:
     def show(self, value: Any, people: Callable[[Console], None]) -> None:
         """Print an answer: ``value`` as JSON, or whatever ``people`` prints."""
         if self.as_json:
-            click.echo(json.dumps(plain(value), indent=2, ensure_ascii=False))
+            click.echo(json.dumps(plain(value), indent=2))  # ASCII: the same in every locale, harmless on a terminal
         else:
             people(console())
 
@@ -63,7 +63,7 @@ class Context:
         if as_json:
             click.echo(json.dumps(error.as_json(), indent=2), err=True)
             return
-        out = Console(stderr=True, highlight=False, soft_wrap=True)
+        out = Terminal(stderr=True, highlight=False, soft_wrap=True)
         if isinstance(error, FileFaults):
             for fault in error.faults:
                 out.print(_fault_text(fault))
@@ -79,9 +79,17 @@ def _fault_text(fault: Fault) -> str:
     return f"{text}\n  [bold]hint:[/] {escape(fault.hint)}" if fault.hint else text
 
 
+class Terminal(Console):
+    """A console that leaves it to the command line what it means when nobody reads any more."""
+
+    def on_broken_pipe(self) -> None:
+        """Say so; rich would end with the status of a violation."""
+        raise BrokenPipeError
+
+
 def console() -> Console:
     """Where people read. Not wrapped when it is not a terminal, so that it can be searched."""
-    return Console(highlight=False, soft_wrap=not sys.stdout.isatty(), width=None if sys.stdout.isatty() else 200)
+    return Terminal(highlight=False, soft_wrap=not sys.stdout.isatty(), width=None if sys.stdout.isatty() else 200)
 
 
 def pass_context(command: Callable[..., T]) -> Callable[..., T]:

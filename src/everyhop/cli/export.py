@@ -9,11 +9,13 @@ import click
 
 from everyhop.app import now
 from everyhop.cli.context import DEFAULT_FILE, read_file
+from everyhop.cli.files import write_text
 from everyhop.core.export import alertmanager as alertmanager_export
 from everyhop.core.export import grafana as grafana_export
 from everyhop.core.export import prometheus as prometheus_export
 from everyhop.core.export import promtests
 from everyhop.core.validation import read
+from everyhop.errors import EveryhopError
 
 OUT = click.option(
     "--out",
@@ -59,7 +61,14 @@ def _give(files: Mapping[str, str], out: Path | None, *, printed: str) -> None:
     if out is None:
         click.echo(printed, nl=False)
         return
-    out.mkdir(parents=True, exist_ok=True)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise EveryhopError(
+            "usage-invalid",
+            f"expected to make the directory {out}, could not: {(error.strerror or 'a refusal').lower()}",
+            hint="name another one with --out",
+        ) from error
     for name, text in files.items():
-        (out / name).write_text(text, encoding="utf-8")
+        write_text(out / name, [text])
         click.echo(f"wrote {out / name}")

@@ -78,9 +78,9 @@ def lint(
     tool = f"everyhop {__version__}"
     result = lint_document(found.findings, files=found.files, tool=tool, at=began, guideline=str(guideline))
     if sarif_file:
-        write_text(sarif_file, as_json_text(lint_sarif(result)))
+        write_text(sarif_file, [as_json_text(lint_sarif(result))])
     if junit_file:
-        write_text(junit_file, lint_junit(result))
+        write_text(junit_file, [lint_junit(result)])
     if as_json:
         click.echo(lint_json(result), nl=False)
     else:

@@ -1,9 +1,10 @@
 """Commands for endpoints that everyhop may know nothing of: look at them, and show what they are held to.
 
 Rules: they need no authority, no topology and no data directory. Every file that is named is read before anything is
-contacted, and every fault in them is told at once. Results go to standard output, progress to standard error and only
-to a terminal. Exit statuses: 0 all well, 1 a violation, 2 could not tell (or wrong usage), so that a script can trust
-a zero.
+contacted, every file that is to be written is tried, and every fault in them is told at once. Results go to standard
+output first and to files then, so that a full disk costs nobody the answer; progress goes to standard error and only to
+a terminal. Exit statuses: 0 all well, 1 a violation, 2 could not tell (or wrong usage), so that a script can trust a
+zero. Endpoints are kept small until they are rendered, one after the other: a fleet may be large.
 """
 
 from __future__ import annotations
@@ -13,28 +14,29 @@ import sys
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import click
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from everyhop import __version__
 from everyhop.app import now
 from everyhop.app.scanning import endpoint_reports
 from everyhop.cli.context import console, plain
-from everyhop.cli.files import as_json_text, guideline_named, read_bytes, read_text, write_text
+from everyhop.cli.files import as_json_text, guideline_named, read_bytes, read_text, require_writable, write_text
 from everyhop.cli.scan_text import print_profile, print_profiles, print_scan
 from everyhop.core.endpoint.fleet import Entry, read_fleet
 from everyhop.core.endpoint.target import Target
 from everyhop.core.guidelines.registry import DEFAULT, GUIDELINES
 from everyhop.core.report.difference import compare
-from everyhop.core.report.document import Endpoint, ScanDocument, document, endpoint, read, render
+from everyhop.core.report.document import endpoint, read, render
 from everyhop.core.report.endpoint import EndpointReport
 from everyhop.core.report.junit import junit
 from everyhop.core.report.sarif import sarif
+from everyhop.core.report.shelf import Shelf, ShelvedScan
 from everyhop.core.verdict import Verdict
 from everyhop.errors import EveryhopError
 from everyhop.services.scan import Mode, Order
@@ -77,7 +79,9 @@ class _Wishes:
 @click.option("--name", default="", help="The name to ask for and to verify, if it is not the host.")
 @click.option("--ca-file", type=_FILE, help="Roots (PEM) to trust beside those of this machine.")
 @click.option("--json", "as_json", is_flag=True, help="Answer in JSON (`everyhop schema scan`).")
-@click.option("--sarif", "sarif_file", type=_FILE, help="Write SARIF 2.1.0 to this file, too.")
+@click.option(
+    "--sarif", "sarif_file", type=_FILE, help="Write what failed, or could not be told, to this file as SARIF 2.1.0."
+)
 @click.option("--junit", "junit_file", type=_FILE, help="Write JUnit XML to this file, too.")
 @click.option("--save", type=_FILE, help="Write the JSON document to this file, too: for --diff next time.")
 @click.option("--diff", type=_FILE, help="Compare with a document that was saved before.")
@@ -113,25 +117,22 @@ def scan(
         at_once=concurrency,
         timeout=timeout,
     )
-    roots = read_bytes(wished.ca_file) if wished.ca_file else None
+    roots = _roots(wished.ca_file)
     earlier = read(read_text(wished.diff), file=str(wished.diff)) if wished.diff else None
-    if roots is not None and b"-----BEGIN CERTIFICATE-----" not in roots:
-        raise click.UsageError(f"expected PEM certificates in {wished.ca_file}, got none")
+    files = [(path, form) for path, form in ((save, render), (sarif_file, sarif), (junit_file, junit)) if path]
+    for path, _ in files:
+        require_writable(path)
 
     began = now()
     found = asyncio.run(_scanned(endpoint_reports(entries, order, roots=roots), len(entries), quiet=as_json))
-    result = _document(found, began, earlier)
-    for path, text in (
-        (save, lambda: render(result)),
-        (sarif_file, lambda: as_json_text(sarif(result))),
-        (junit_file, lambda: junit(result)),
-    ):
-        if path:
-            write_text(path, text())
-    if as_json:
-        click.echo(render(result), nl=False)
-    else:
-        print_scan(console(), result)
+    result = ShelvedScan(f"everyhop {__version__}", began, found)
+    if earlier:
+        result = replace(result, difference=compare(earlier, result))
+    try:
+        _show(result, as_json=as_json)
+    finally:  # whoever reads may have gone, and wants the files all the same
+        for path, form in files:
+            write_text(path, form(result))
     sys.exit(_EXIT[result.verdict])
 
 
@@ -168,24 +169,38 @@ def _prepare(wished: _Wishes) -> tuple[Sequence[Entry], Order]:
 
 
 def _named(wished: _Wishes) -> list[Entry]:
-    """The endpoints of the command line."""
+    """The endpoints of the command line. Every one that cannot be read is told."""
     entries: list[Entry] = []
+    faults: list[str] = []
     for text in wished.targets:
         try:
             target = Target.parse(text)
         except ValueError as error:
-            hint = "for example shop.example.org, db.internal:5432 or postgres://db.internal"
-            raise EveryhopError("target-invalid", str(error), hint=hint) from error
-        entries.append(Entry(replace(target, server_name=wished.name or target.server_name)))
+            faults.append(str(error))
+        else:
+            entries.append(Entry(replace(target, server_name=wished.name or target.server_name)))
+    if faults:
+        hint = "for example shop.example.org, db.internal:5432, [2001:db8::1]:443 or postgres://db.internal"
+        raise EveryhopError("target-invalid", "; ".join(faults), hint=hint)
     return entries
+
+
+def _roots(path: Path | None) -> bytes | None:
+    """The roots to trust beside those of this machine."""
+    if path is None:
+        return None
+    found = read_bytes(path)
+    if b"-----BEGIN CERTIFICATE-----" not in found:
+        raise EveryhopError("usage-invalid", f"expected PEM certificates in {path}, got none")
+    return found
 
 
 # --- while and after ----------------------------------------------------------------------------------------------
 
 
-async def _scanned(reports: AsyncGenerator[EndpointReport], total: int, *, quiet: bool) -> list[Endpoint]:
+async def _scanned(reports: AsyncGenerator[EndpointReport], total: int, *, quiet: bool) -> Shelf:
     """Every report in its published form, with a progress bar for fleets on a terminal."""
-    found: list[Endpoint] = []
+    found = Shelf()
     out = Console(stderr=True)
     columns = (
         TextColumn("scanning"),
@@ -198,11 +213,16 @@ async def _scanned(reports: AsyncGenerator[EndpointReport], total: int, *, quiet
         task = bar.add_task("scanning", total=total, last="")
         async with aclosing(reports):
             async for report in reports:
-                found.append(endpoint(report))
-                bar.update(task, advance=1, last=found[-1].subject)
+                one = endpoint(report)
+                found.put(one)
+                bar.update(task, advance=1, last=escape(one.subject))
     return found
 
 
-def _document(found: Sequence[Endpoint], began: datetime, earlier: ScanDocument | None) -> ScanDocument:
-    result = document(found, tool=f"everyhop {__version__}", at=began)
-    return replace(result, difference=compare(earlier, result)) if earlier else result
+def _show(result: ShelvedScan, *, as_json: bool) -> None:
+    """The answer on standard output."""
+    if not as_json:
+        print_scan(console(), result)
+        return
+    for piece in render(result):
+        click.echo(piece, nl=False)

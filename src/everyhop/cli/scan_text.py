@@ -7,8 +7,10 @@ control characters are replaced before they reach a terminal.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC
+from itertools import islice
 
 from rich import box
 from rich.console import Console
@@ -19,7 +21,7 @@ from everyhop.core.endpoint.remedies import REMEDIES
 from everyhop.core.endpoint.rules import RULES
 from everyhop.core.finding import Severity
 from everyhop.core.guidelines.guideline import Guideline
-from everyhop.core.report.document import Change, Difference, Endpoint, Result, ScanDocument
+from everyhop.core.report.document import Change, Difference, Endpoint, Result, Scan
 from everyhop.core.report.endpoint import ADVICE, fails, is_untold, is_violation
 from everyhop.core.tls.groups import group_name
 from everyhop.core.tls.suites import suite
@@ -42,20 +44,26 @@ _STYLES = {
 _ORDER = tuple(Severity)
 _WHOLE = 4
 """Up to so many endpoints are shown whole; of more, only those that are not well."""
+_TABLE = 200
+"""Endpoints in one table; a larger fleet has several, one below the other."""
 _SHOWN = 8
 
 
-def print_scan(out: Console, found: ScanDocument) -> None:
+def print_scan(out: Console, found: Scan) -> None:
     """Every endpoint, the most important last, where one reads first; then what changed, and one line that sums up."""
     whole = len(found.endpoints) <= _WHOLE
     if not whole:
-        out.print(_overview(found.endpoints))
+        waiting = iter(found.endpoints)
+        while some := list(islice(waiting, _TABLE)):
+            out.print(_overview(some))
+    counts = Counter[Verdict]()
     for one in found.endpoints:
+        counts[one.verdict] += 1
         if whole or one.verdict is not Verdict.PASS:
             _print_endpoint(out, one, whole=whole)
     if found.difference:
         _print_difference(out, found.difference)
-    out.print(_sum(found))
+    out.print(_sum(found.verdict, counts))
 
 
 def _overview(endpoints: Sequence[Endpoint]) -> Table:
@@ -172,11 +180,10 @@ def _print_difference(out: Console, found: Difference) -> None:
         out.print("  nothing failed then, and nothing fails now")
 
 
-def _sum(found: ScanDocument) -> str:
-    counts = {verdict: sum(one.verdict is verdict for one in found.endpoints) for verdict in Verdict}
+def _sum(verdict: Verdict, counts: Counter[Verdict]) -> str:
     words = {Verdict.PASS: "well", Verdict.FAIL: "to mend", Verdict.UNKNOWN: "could not be told"}
-    told = ", ".join(f"{counts[verdict]} {word}" for verdict, word in words.items() if counts[verdict])
-    return f"\n{_SIGNS[found.verdict]}  {_count(len(found.endpoints), 'endpoint')}: {told}"
+    told = ", ".join(f"{counts[each]} {word}" for each, word in words.items() if counts[each])
+    return f"\n{_SIGNS[verdict]}  {_count(counts.total(), 'endpoint')}: {told}"
 
 
 def print_profiles(out: Console, known: Sequence[Guideline]) -> None:

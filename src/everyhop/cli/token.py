@@ -1,4 +1,4 @@
-"""Commands for tokens: who may read the dashboard and the metrics from other machines."""
+"""Commands for tokens: who else may read the dashboard and the metrics."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from everyhop.core.literals import parse_duration
 
 @click.group()
 def token() -> None:
-    """Let people and programs on other machines read the dashboard and the metrics."""
+    """Let others read the dashboard and the metrics, from other machines or as other users."""
 
 
 @token.command("grant")

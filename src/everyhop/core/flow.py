@@ -165,6 +165,8 @@ def classify(meeting: Meeting) -> Judgement:
         return Judgement(FlowClass.TLS, "a sample of its bytes was TLS records")
     if meeting.port in _ENCRYPTED:
         return _mtls(meeting) or _ENCRYPTED[meeting.port]
+    if meeting.here and not meeting.held and meeting.callee is not None and meeting.callee.role is Role.WAY_OUT:
+        return Judgement(FlowClass.WITHIN_SERVICE, "it is over; only this machine reaches the proxy, which encrypts")
     if meeting.here and not meeting.held:
         return Judgement(FlowClass.UNKNOWN, "it is over, and nobody can say whose it was")
     if meeting.here and meeting.within_service:

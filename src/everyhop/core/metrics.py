@@ -79,7 +79,9 @@ HOP_POSTURE = Metric(
 HOP_OK = Metric("everyhop_hop_ok", _G, "1 if a hop was seen as it should be.", _HOP)
 HOP_SEEN = Metric("everyhop_hop_seen_timestamp_seconds", _G, "When a hop was last seen.", _HOP)
 HOPS_UNOBSERVED = Metric("everyhop_hops_unobserved", _G, "Hops of the topology of which nothing is known now.")
-MAINTENANCE = Metric("everyhop_maintenance", _G, "1 while somebody has silenced the alerts of a hop.", _HOP)
+MAINTENANCE = Metric(
+    "everyhop_maintenance", _G, "1 while somebody has silenced every alert about a hop's failing handshakes.", _HOP
+)
 SERVICE_INFO = Metric(
     "everyhop_service_info", _G, "1 for each service.", ("service", "owner", "criticality", "environment")
 )
@@ -110,15 +112,22 @@ FLOW_LAST_SEEN = Metric(
     "everyhop_flow_last_seen_timestamp_seconds", _G, "When a flow in plaintext or of unknown encryption was last seen.",
     ("flow", "service", "src", "dst", "encryption", "excused", "owner"),
 )  # fmt: skip
+DETECTOR_BLIND = Metric("everyhop_flow_detector_blind", _G, "1 while nobody can say what flows beside the mesh.")
 DETECTOR_LAST_RUN = Metric("everyhop_flow_detector_last_run_timestamp_seconds", _G, "When flows were last looked for.")
 OBSERVER_LAST_RUN = Metric(
     "everyhop_observer_last_run_timestamp_seconds", _G, "When a proxy last told of a connection."
+)
+OBSERVER_SILENT_AFTER = Metric(
+    "everyhop_observer_silent_after_seconds", _G, "The longest silence of all proxies that is none, where hops beat."
 )
 UNSEALED_SINCE = Metric(
     "everyhop_unsealed_since_timestamp_seconds", _G, "Date of the oldest observation without a seal.", ("stream",)
 )
 POLICY_COMPLIANT = Metric(
     "everyhop_policy_compliant", _G, "1 if no grave rule of its guideline is broken.", ("endpoint", "owner")
+)
+POLICY_UNANSWERED = Metric(
+    "everyhop_policy_unanswered", _G, "1 while an endpoint answers no question of its guideline.", ("endpoint", "owner")
 )
 EXCEPTION_ENDS = Metric(
     "everyhop_exception_ends_timestamp_seconds", _G, "When an exception from encryption ends.", ("hop", "owner")
@@ -156,10 +165,13 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
             ISSUANCE,
             REVOCATION_CHECK,
             FLOW_LAST_SEEN,
+            DETECTOR_BLIND,
             DETECTOR_LAST_RUN,
             OBSERVER_LAST_RUN,
+            OBSERVER_SILENT_AFTER,
             UNSEALED_SINCE,
             POLICY_COMPLIANT,
+            POLICY_UNANSWERED,
             EXCEPTION_ENDS,
             BUILD_INFO,
         )

@@ -69,6 +69,8 @@ def name_for(process: str, port: int, taken: Collection[str]) -> str:
     plain = word != "service" and not _RUNTIMES.match(word)
     if plain and word not in taken:
         return word
+    if _TAKEN.match(f"{word}-{port}"):  # a second process called envoy
+        word = "service"
     name, number = f"{word}-{port}", 2
     while name in taken:
         name, number = f"{word}-{port}-{number}", number + 1

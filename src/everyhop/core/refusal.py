@@ -114,8 +114,9 @@ class Explained:
 
 
 def is_refusal(failure: str) -> bool:
-    """True if a failure is a verdict on the peer; False if there was none, or the peer itself ended the connection."""
-    return bool(failure) and _HUNG_UP not in failure
+    """True if a failure is a verdict on the peer; False if there was none, or the peer itself ended the connection. A
+    peer that hangs up on its verdict leaves both in the failure: it was refused."""
+    return bool(failure) and (_HUNG_UP not in failure or _reason(failure) is not _OTHER)
 
 
 def failed_call(flags: str) -> bool:
@@ -132,9 +133,13 @@ def explain_call(flags: str) -> Explained:
 
 def explain_failure(failure: str, peer: str, callers: Sequence[str]) -> Explained:
     """What a failure reason of Envoy means. ``peer`` is the identity shown, ``callers`` those that may call."""
-    lowered = failure.lower().replace("_", " ")
-    reason = next((one for one in REASONS if one.fragment.lower().replace("_", " ") in lowered), _OTHER)
+    reason = _reason(failure)
     sentence = reason.sentence.format(
         peer=peer or "none", callers=", ".join(callers) or "nobody", failure=failure[:200]
     )
     return Explained(reason.code, sentence, reason.remedy)
+
+
+def _reason(failure: str) -> Reason:
+    lowered = failure.lower().replace("_", " ")
+    return next((one for one in REASONS if one.fragment.lower().replace("_", " ") in lowered), _OTHER)

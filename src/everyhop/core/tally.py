@@ -79,8 +79,8 @@ _RESULTS = {
     "wrong-identity": "refused_by_policy",
     "expired": "refused_by_policy",
     "foreign-authority": "verify",
-    "old-protocol": "protocol",
-    "no-common-group": "protocol",
+    "old-protocol": "refused_by_policy",
+    "no-common-group": "refused_by_policy",
     "other": "protocol",
 }
 
@@ -89,7 +89,8 @@ def result_of(failure: str, *, finished: bool) -> str:
     """The result label of a connection at its serving end; ``finished``: its handshake came to a good end, or it was
     carried through to a handshake behind the proxy.
 
-    An expired, revoked or wrong identity is a *correct* refusal and not an error of the hop, so that it is told apart.
+    An expired, revoked or wrong identity is a *correct* refusal and not an error of the hop, so that it is told apart;
+    so is who offers no version or key exchange that policy permits.
     A connection that ended before its handshake, and one whose peer hung up in it, was abandoned.
     """
     if is_refusal(failure):

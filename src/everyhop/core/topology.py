@@ -221,7 +221,7 @@ def _off_is_none(value: object) -> object:
 
 def _board_or_off(value: object) -> object:
     if value != "off" and type(value) in (bool, int, float, str, list):
-        raise lit.misfit("off, or a mapping", "its keys are listen, owners and services")
+        raise lit.misfit("off, or a mapping", "its keys are listen, owners, services and local")
     return None if value == "off" else value
 
 

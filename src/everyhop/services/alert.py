@@ -1,9 +1,10 @@
 """Alert: look at the snapshot, remember what is wrong, and tell those whose it is, once.
 
-The story: every alert's condition is asked; what it says moves a state from pending to firing to ended. The states are
-stored first, with an observation of each beginning and end in the same transaction; only then is anybody told, and
-what was told is stored, too. Killed between the two, the next life tells what is still owed: nothing is lost, and what
-comes twice has the same fingerprint. One message holds everything that one owner has to hear in one way.
+The story: every alert's condition is asked; what it says moves a state from pending to firing to ended, and what fires
+and cannot be told any more goes on firing. The states are stored first, with an observation of each beginning and end
+in the same transaction; only then is anybody told, and what was told is stored, too. Killed between the two, the next
+life tells what is still owed: nothing is lost, and what comes twice has the same fingerprint. One message holds
+everything that one owner has to hear in one way.
 """
 
 from __future__ import annotations
@@ -12,18 +13,22 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from pathlib import PurePosixPath
 
 from everyhop.core.alerts import ALERTS as KNOWN_ALERTS
 from everyhop.core.alerts.alert import Silence
-from everyhop.core.alerts.life import cleared, fingerprint, noticed, owes, suppression
+from everyhop.core.alerts.life import cleared, doubted, fingerprint, noticed, owes, suppression
 from everyhop.core.alerts.snapshot import Snapshot
 from everyhop.core.alerts.state import AlertPhase, AlertState, Route
+from everyhop.core.layout import issuance_policy
 from everyhop.core.observation import Kind, Observation, Plain, Source
+from everyhop.core.showing import dashboard_url
 from everyhop.core.telling import Receiver
 from everyhop.core.topology import Topology
 from everyhop.core.verdict import Verdict
 from everyhop.errors import EveryhopError
 from everyhop.ports import Clock, Event, Lease, Notice, Notifier, Reporter, Store
+from everyhop.services.apply import DASHBOARD, remembered
 from everyhop.services.records import Records
 
 ALERTS = Records("alert", AlertState)
@@ -98,9 +103,9 @@ class Alerter:
 
     async def _tell(self, topology: Topology, name: str, states: Sequence[AlertState], fence: Lease | None) -> int:
         notifier = self._notifier(name, topology.notify.receivers[name])
-        contact = _contact(topology, states[0].owner)
+        contact, pages = _contact(topology, states[0].owner), await self._pages(topology)
         try:
-            await notifier.notify([_notice(state, contact) for state in states])
+            await notifier.notify([_notice(state, contact, pages) for state in states])
         except EveryhopError as error:
             self._pause(name, error)
             return 0
@@ -123,6 +128,12 @@ class Alerter:
                 except EveryhopError as error:
                     if error.code.name != "store-conflict":
                         raise
+
+    async def _pages(self, topology: Topology) -> str:
+        """Where the dashboard is, which has the runbooks; empty: it is off, or nobody knows yet."""
+        board = topology.dashboard
+        address = board and (board.listen or (await remembered(self._store)).get(DASHBOARD))
+        return dashboard_url(address, issuance_policy(topology).dashboard) if address else ""
 
     def _notifier(self, name: str, receiver: Receiver) -> Notifier:
         known = self._notifiers.get(name)
@@ -166,7 +177,7 @@ def _judged(known: Mapping[str, AlertState], snapshot: Snapshot, silences: Seque
             key = fingerprint(alert.name, trouble.subject)
             states[key] = noticed(alert, trouble, known.get(key), snapshot.at)
     for key, before in known.items():
-        after = cleared(before, snapshot.at) if key not in states else None
+        after = _missed(before, snapshot) if key not in states else None
         if after is not None:
             states[key] = after
     firing: dict[str, set[str]] = {}
@@ -178,6 +189,14 @@ def _judged(known: Mapping[str, AlertState], snapshot: Snapshot, silences: Seque
         if alert is not None and one.phase is not AlertPhase.ENDED:
             states[key] = replace(one, suppressed=suppression(one, alert, firing, silences, snapshot.at))
     return states
+
+
+def _missed(before: AlertState, snapshot: Snapshot) -> AlertState | None:
+    """What becomes of an alert whose condition is not seen to be true: it is over, or nobody can tell."""
+    alert = KNOWN_ALERTS.get(before.alert)
+    firing = before.phase is AlertPhase.FIRING
+    why = alert.doubt(snapshot, before) if alert is not None and firing else ""
+    return doubted(before, why) if why else cleared(before, snapshot.at)
 
 
 def _turn(before: AlertState | None, after: AlertState) -> bool:
@@ -202,7 +221,13 @@ def _observed(state: AlertState, at: datetime) -> Observation:
     return Observation(at, Kind.ALERT, Source.RULES, state.subject, f"alert {state.alert}", verdict, body)
 
 
-def _notice(state: AlertState, contact: str) -> Notice:
+def _where(runbook: str, pages: str) -> str:
+    """Where somebody who was woken finds a runbook: a page to click on, else the command that shows it."""
+    name = PurePosixPath(runbook).stem
+    return f"{pages}runbooks/{name}.html" if pages else f"everyhop runbook {name}"
+
+
+def _notice(state: AlertState, contact: str, pages: str) -> Notice:
     return Notice(
         fingerprint=state.fingerprint,
         alert=state.alert,
@@ -212,7 +237,7 @@ def _notice(state: AlertState, contact: str) -> Notice:
         contact=contact,
         summary=f"{state.subject}: {state.summary}",
         labels={**state.labels, "alertname": state.alert, "route": state.route.value},
-        runbook=state.runbook,
+        runbook=_where(state.runbook, pages),
         began_at=state.fired_at or state.since,
         ended_at=state.ended_at if state.phase is AlertPhase.ENDED else None,
     )

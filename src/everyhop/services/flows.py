@@ -25,6 +25,7 @@ from everyhop.core.hop import Address, Hop
 from everyhop.core.observation import Kind, Observation, Source
 from everyhop.core.places import Place, Places, Role, marks_of, places_of
 from everyhop.core.plan import CLIENT, Plan
+from everyhop.core.sli.m10_plaintext_flows import BLIND_AFTER
 from everyhop.core.topology import Topology
 from everyhop.core.verdict import Verdict
 from everyhop.errors import EveryhopError
@@ -38,8 +39,6 @@ from everyhop.services.records import Records
 __all__ = ["DETECTORS", "DETECTOR_KEY", "FLOWS", "LISTENERS", "Catch", "FlowDetector", "FlowWatcher", "Sample"]
 
 SAMPLE_EVERY = timedelta(minutes=1)
-BLIND_AFTER = timedelta(minutes=1)
-"""A longer pause between two looks is an interval of not knowing."""
 
 _MOST = 5000
 """Flows that are told apart. More callers than this at a port of this machine are joined to ``others``."""

@@ -221,6 +221,8 @@ class Meter:
             orders=await self._orders(slots.values(), now),
             revocation=self._revocation(now),
             detector_last_run=detector.value.last_run_at if detector else None,
+            detector_fault=detector.value.fault if detector else "",
+            heartbeat=topology.policy.heartbeat,
             observer_last_run=_last_heard(found),
             unsealed_since=await self._unsealed(),
             overrides=overrides_of(topology),

@@ -19,6 +19,7 @@ from everyhop.core.finding import Finding, Severity
 from everyhop.core.flow import Flow, FlowClass, ListenerSeen
 from everyhop.core.hop import End, Posture
 from everyhop.core.plan import EDGE, Inbound, Plan
+from everyhop.core.sli.m10_plaintext_flows import blindness
 from everyhop.core.sli.value import SliValue
 from everyhop.core.topology import CLIENT, Topology
 from everyhop.core.verdict import Verdict
@@ -26,7 +27,7 @@ from everyhop.errors import EveryhopError
 from everyhop.ports import Store
 from everyhop.services.alert import ALERTS
 from everyhop.services.apply import WISH_KEY, WISHES, planned
-from everyhop.services.flows import BLIND_AFTER, DETECTOR_KEY, DETECTORS, FLOWS, LISTENERS, FlowDetector
+from everyhop.services.flows import DETECTOR_KEY, DETECTORS, FLOWS, LISTENERS, FlowDetector
 from everyhop.services.inspect import FINDINGS
 from everyhop.services.inventory import CertificateStatus, HopStatus, Status, status
 from everyhop.services.measure import SLIS
@@ -192,18 +193,15 @@ class Overview:
         return tuple(one for one in self.beside if one.protection is Protection.PLAINTEXT)
 
     @property
+    def unknown_flows(self) -> tuple[Beside, ...]:
+        """Flows of which nobody can tell whether they are encrypted."""
+        return tuple(one for one in self.beside if one.protection is Protection.UNKNOWN)
+
+    @property
     def blind(self) -> str:
         """Why nobody can say now what flows beside the mesh; empty: somebody looked."""
-        if self.detector is None:
-            return "nobody has looked at the socket table yet"
-        if self.detector.fault:
-            return self.detector.fault
-        silent = self.at - self.detector.last_run_at
-        return (
-            ""
-            if silent <= BLIND_AFTER
-            else f"nobody has looked at the socket table since {self.detector.last_run_at:%H:%M:%S} UTC"
-        )
+        last_run, fault = (self.detector.last_run_at, self.detector.fault) if self.detector else (None, "")
+        return blindness(self.at, last_run, fault)
 
     @property
     def firing(self) -> tuple[AlertState, ...]:
@@ -232,8 +230,13 @@ class Overview:
         bad = self.counts[Protection.PLAINTEXT] or self.counts[Protection.WEAK] or self.plaintext_flows
         if bad or self.firing or self.status.fault:
             return Verdict.FAIL
-        unsure = any(one.protection is Protection.UNKNOWN for one in self.beside)
-        if self.counts[Protection.UNKNOWN] or unsure or self.blind or not self.status.running or not self.hops:
+        if (
+            self.counts[Protection.UNKNOWN]
+            or self.unknown_flows
+            or self.blind
+            or not self.status.running
+            or not self.hops
+        ):
             return Verdict.UNKNOWN
         return Verdict.PASS
 

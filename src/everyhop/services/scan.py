@@ -14,7 +14,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from everyhop.core.endpoint.excuse import Excuse
 from everyhop.core.endpoint.facts import (
@@ -210,8 +210,8 @@ def _may_lock_out(target: Target, order: Order) -> bool:
 
 def _first(error: Exception) -> str:
     """The fault of which a group of looks broke off: looks go side by side, and the others were only cancelled."""
-    while isinstance(error, ExceptionGroup):
-        error = error.exceptions[0]  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
+    if isinstance(error, ExceptionGroup):
+        return _first(cast("ExceptionGroup[Exception]", error).exceptions[0])
     return fault_of(error)
 
 

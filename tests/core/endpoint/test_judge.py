@@ -182,6 +182,13 @@ def test_what_authorities_say(status: str, fault: str, verdict: Verdict) -> None
     assert _judged(replace(_of(leaf), revocation=word))["certificate-revoked"].verdict is verdict
 
 
+@pytest.mark.parametrize(("days", "verdict"), [(1, Verdict.PASS), (-1, Verdict.UNKNOWN)])
+def test_a_good_word_of_the_past_is_none(days: int, verdict: Verdict) -> None:
+    leaf = mint(Wish(names=("web.test",), ocsp="http://ocsp.test/"), ROOT)
+    word = RevocationFacts(TARGET, NOW, status="good", source="crl", next_update=NOW + timedelta(days=days))
+    assert _judged(replace(_of(leaf), revocation=word))["certificate-revoked"].verdict is verdict
+
+
 @pytest.mark.parametrize(
     ("accepted", "verdict"), [(True, Verdict.FAIL), (False, Verdict.PASS), (None, Verdict.UNKNOWN)]
 )

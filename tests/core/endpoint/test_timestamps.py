@@ -10,7 +10,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from tests.fakes.pki import CA, NOT_AFTER, NOT_BEFORE
 
+from everyhop.core.endpoint.facts import CertificateFacts, EndpointFacts
+from everyhop.core.endpoint.judge import judge
+from everyhop.core.endpoint.target import Target
 from everyhop.core.endpoint.timestamps import Log, check
+from everyhop.core.finding import Finding, Severity
+from everyhop.core.guidelines.guideline import Guideline
 from everyhop.core.verdict import Verdict
 
 AT = datetime(2026, 11, 20, 12, 0, 0, 123000, tzinfo=UTC)
@@ -71,3 +76,36 @@ def test_a_timestamp_for_another_issuer_or_by_another_key_is_refuted() -> None:
     forger = Log("forged", ec.generate_private_key(ec.SECP256R1()).public_key())
     (found,) = check(_logged(forger.log_id), ROOT.certificate, [forger])
     assert found.verdict is Verdict.FAIL
+
+
+# --- as a rule ---------------------------------------------------------------------------------------------------
+
+
+def _judged(*logs: Log, leaf: x509.Certificate | None = None) -> Finding:
+    """What the rule says of a certificate with one timestamp, held against these logs."""
+    target = Target("web.test", 443)
+    chain = ((leaf or _logged()).public_bytes(Encoding.DER),)
+    facts = EndpointFacts(target, AT, certificate=CertificateFacts(target, AT, usable=True, chain=chain))
+    guideline = Guideline("test", "1", None, "here", (0x0304,), (), (), ())
+    now = AT + timedelta(days=1)
+    found = judge(facts, guideline, now=now, stores={"own": [ROOT.certificate]}, logs=logs)
+    return next(each for each in found if each.rule == "timestamps-invalid")
+
+
+def test_without_a_list_of_logs_nothing_is_said() -> None:
+    """Every public certificate has timestamps, so an unknown here would be one for every public site."""
+    found = _judged()
+    assert found.verdict is Verdict.NOT_APPLICABLE
+    assert "no log list was given" in found.statement
+
+
+def test_a_log_that_the_list_does_not_know_is_no_more_than_advice() -> None:
+    stranger = Log("another", ec.generate_private_key(ec.SECP256R1()).public_key())
+    found = _judged(stranger)
+    assert (found.verdict, found.severity) == (Verdict.UNKNOWN, Severity.LOW)
+
+
+def test_a_known_log_decides() -> None:
+    assert _judged(LOG).verdict is Verdict.PASS
+    wrong = _judged(LOG, leaf=_logged(issuer=CA("other")))
+    assert (wrong.verdict, wrong.severity) == (Verdict.FAIL, Severity.HIGH)

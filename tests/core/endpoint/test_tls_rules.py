@@ -20,6 +20,7 @@ from everyhop.core.endpoint.facts import (
     TlsFacts,
     VersionFacts,
 )
+from everyhop.core.endpoint.redirect import leads_to_tls
 from everyhop.core.endpoint.remedies import REMEDIES
 from everyhop.core.endpoint.rules import RULES, Case
 from everyhop.core.endpoint.strict_transport import read_header
@@ -287,29 +288,89 @@ def test_where_strangers_are_kept_out_nothing_is_served_to_browsers(
         assert judged(rule, http=http, tls=spoken, certificate=seen).verdict is verdict, rule
 
 
+def test_an_upgrade_that_is_required_says_for_whom_where_users_differ() -> None:
+    """``pg_hba.conf`` may take another user in the clear."""
+    assert "for a user whom nobody knows" in judged("tls-optional", plain=plain(Encryption.UPGRADE_REQUIRED)).statement
+    mail = judged("tls-optional", plain=plain(Encryption.UPGRADE_REQUIRED, Wire.SMTP))
+    assert "user" not in mail.statement
+
+
 @pytest.mark.parametrize(
-    ("status", "location", "verdict"),
+    ("status", "leads", "verdict"),
     [
-        (301, "https://shop.test/", Verdict.PASS),
-        (308, "HTTPS://shop.test/", Verdict.PASS),
-        (301, "http://www.shop.test/", Verdict.FAIL),
-        (200, "", Verdict.FAIL),
-        (403, "", Verdict.PASS),
-        (None, "", Verdict.PASS),
+        (301, True, Verdict.PASS),
+        (301, False, Verdict.FAIL),
+        (308, None, Verdict.UNKNOWN),
+        (200, False, Verdict.FAIL),
+        (403, False, Verdict.PASS),
     ],
 )
-def test_the_plaintext_port_sends_to_https(status: int | None, location: str, verdict: Verdict) -> None:
-    facts = replace(WEB, plain_port=80, plain_status=status, plain_location=location)
+def test_the_plaintext_port_sends_to_https(status: int, leads: bool | None, verdict: Verdict) -> None:
+    facts = replace(WEB, plain_port=80, plain_status=status, plain_leads_to_tls=leads)
+    assert judged("http-no-redirect", http=facts).verdict is verdict
+
+
+@pytest.mark.parametrize(
+    ("fault", "verdict"),
+    [
+        ("unreachable: connection refused", Verdict.PASS),
+        ("unreachable: timeout", Verdict.NOT_APPLICABLE),
+        ("unreachable: too many open files", Verdict.UNKNOWN),
+        ("timeout", Verdict.UNKNOWN),
+        ("closed", Verdict.UNKNOWN),
+        ("garbled: expected at most 100 headers", Verdict.UNKNOWN),
+        ("", Verdict.UNKNOWN),
+    ],
+)
+def test_a_plaintext_port_that_could_not_be_read_proves_nothing(fault: str, verdict: Verdict) -> None:
+    facts = replace(WEB, plain_port=80, plain_fault=fault)
     assert judged("http-no-redirect", http=facts).verdict is verdict
 
 
 def test_a_plaintext_port_that_only_redirects_serves_nothing() -> None:
     target = Target.parse("http://shop.test")
-    http = HttpFacts(target, START, plain_port=80, plain_status=301, plain_location="https://shop.test/")
+    http = HttpFacts(target, START, plain_port=80, plain_status=301, plain_leads_to_tls=True)
     facts = plain(Encryption.PLAINTEXT, Wire.HTTP)
-    assert judged("plaintext-served", target=target, plain=facts, http=http).verdict is Verdict.PASS
-    served = replace(http, plain_status=200, plain_location="")
-    assert judged("plaintext-served", target=target, plain=facts, http=served).verdict is Verdict.FAIL
+    for expected, seen in (
+        (Verdict.PASS, http),
+        (Verdict.UNKNOWN, replace(http, plain_leads_to_tls=None)),
+        (Verdict.FAIL, replace(http, plain_leads_to_tls=False)),
+        (Verdict.FAIL, replace(http, plain_status=200, plain_leads_to_tls=False)),
+        (Verdict.FAIL, replace(http, plain_port=8080)),
+    ):
+        assert judged("plaintext-served", target=target, plain=facts, http=seen).verdict is expected
+
+
+@pytest.mark.parametrize(
+    ("location", "leads"),
+    [
+        ("https://shop.test/a", True),
+        ("HTTPS://WWW.shop.test./a", True),
+        ("https://shop.test:8443/a", True),
+        ("https://shop.test/a?next=b", True),
+        ("https://shop.test/", True),
+        ("https://shop.test", True),
+        ("https://shop.test/login", False),
+        ("https://login.test/a", False),
+        ("https://shop.test.evil.test/a", False),
+        ("https:///a", False),
+        ("http://shop.test/a", False),
+        ("//shop.test/a", False),
+        ("/a", False),
+        ("", False),
+        ("https://[::bad", False),
+        ("https://a]b/", False),
+        ("https://\u2100/", False),
+    ],
+)
+def test_where_a_redirect_leads(location: str, leads: bool) -> None:
+    assert leads_to_tls(Target("shop.test", 80), "/a", 301, location) is leads
+    assert not leads_to_tls(Target("shop.test", 80), "/a", 200, location)
+
+
+def test_whoever_asked_for_an_address_does_not_know_the_name() -> None:
+    assert leads_to_tls(Target("192.0.2.1", 80), "/a", 301, "https://shop.test/a")
+    assert not leads_to_tls(Target("192.0.2.1", 80, server_name="web.test"), "/a", 301, "https://shop.test/a")
 
 
 def test_cookies_and_references_do_not_leave_tls() -> None:

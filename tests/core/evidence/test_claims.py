@@ -44,6 +44,12 @@ def fact(kind: Kind, subject: str, verdict: Verdict = Verdict.PASS, **body: Plai
     return Observation(BEGIN + MINUTE, kind, Source.RULES, subject, "test", verdict, body)
 
 
+def watched(hours: int = 2, value: float | None = 0.0) -> list[Observation]:
+    """What everyhop says of itself in each hour that it lives: M10 among the indicators."""
+    sign = fact(Kind.INDICATOR, "all", sli="M10", name="plaintext flows", value=value, objective=0.0)
+    return [replace(sign, at=sign.at + number * HOUR) for number in range(hours)]
+
+
 def test_nothing_seen_passes_nothing() -> None:
     claims = derived()
     assert {one.verdict for one in claims.checklist} <= {Verdict.UNKNOWN, Verdict.NOT_APPLICABLE}
@@ -108,8 +114,23 @@ def test_enforcement_is_unknown_until_somebody_was_refused() -> None:
 def test_a_blind_detector_vouches_for_nothing() -> None:
     flow = replace(fact(Kind.FLOW, "f", encryption="mtls"), source=Source.SOCKETS)
     blind = replace(fact(Kind.BLIND, "flows", Verdict.UNKNOWN, since="a", reason="r"), source=Source.SOCKETS)
-    assert answer(derived(flow), "detector-alive") is answer(derived(flow), "plaintext-flows") is Verdict.PASS
-    assert answer(derived(flow, blind), "detector-alive") is Verdict.FAIL
+    seen = derived(flow, *watched())
+    assert answer(seen, "detector-alive") is answer(seen, "plaintext-flows") is Verdict.PASS
+    assert answer(derived(flow, blind, *watched()), "detector-alive") is Verdict.FAIL
+
+
+def test_that_nothing_happened_passes_only_if_somebody_watched_all_the_time() -> None:
+    flow = replace(fact(Kind.FLOW, "f", encryption="mtls"), source=Source.SOCKETS)
+    half = derived(flow, minute(SERVED), *watched(1))
+    for code in ("plaintext-accepted", "plaintext-flows", "detector-alive", "alerts-firing", "objectives-met"):
+        (found,) = [one for one in half.checklist if one.code == code]
+        assert found.verdict is Verdict.UNKNOWN, code
+        assert "in 1 of 2 hours" in found.statement, code
+    full = derived(flow, minute(SERVED), minute(SERVED, at=BEGIN + HOUR + MINUTE), *watched())
+    for code in ("plaintext-accepted", "plaintext-flows", "detector-alive", "alerts-firing", "objectives-met"):
+        assert answer(full, code) is Verdict.PASS, code
+    blind = derived(flow, *watched(2, value=None))
+    assert answer(blind, "detector-alive") is answer(blind, "plaintext-flows") is Verdict.UNKNOWN
 
 
 def test_a_plaintext_flow_fails_although_it_has_ended_unless_it_is_excused() -> None:
@@ -119,7 +140,7 @@ def test_a_plaintext_flow_fails_although_it_has_ended_unless_it_is_excused() -> 
     assert (claims.flows[0].encryption, claims.flows[0].now) == ("plaintext", "ended")
     assert answer(claims, "plaintext-flows") is Verdict.FAIL
     excused = replace(open_one, body={**open_one.body, "excused": "a reason"})
-    assert answer(derived(excused), "plaintext-flows") is Verdict.PASS
+    assert answer(derived(excused, *watched()), "plaintext-flows") is Verdict.PASS
 
 
 def test_an_exception_that_ended_fails() -> None:
@@ -140,9 +161,8 @@ def test_an_open_finding_and_a_firing_alert_fail() -> None:
     assert answer(derived(finding, mended), "findings-open") is Verdict.PASS
     alert = fact(Kind.ALERT, "x", Verdict.FAIL, alert="A")
     assert answer(derived(alert), "alerts-firing") is Verdict.FAIL
-    assert (
-        answer(derived(alert, replace(alert, at=BEGIN + HOUR, verdict=Verdict.PASS)), "alerts-firing") is Verdict.PASS
-    )
+    over = replace(alert, at=BEGIN + HOUR, verdict=Verdict.PASS)
+    assert answer(derived(alert, over, *watched()), "alerts-firing") is Verdict.PASS
 
 
 plain = st.one_of(st.none(), st.booleans(), st.integers(-5, 5), st.text(max_size=8))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from dataclasses import replace
 from typing import Any
 from xml.etree import ElementTree
@@ -16,11 +17,13 @@ from everyhop.core.endpoint.judge import judge
 from everyhop.core.endpoint.target import Target, Wire
 from everyhop.core.finding import Finding, Severity
 from everyhop.core.guidelines.registry import find
+from everyhop.core.report import document as published
+from everyhop.core.report import junit as suites
+from everyhop.core.report import sarif as log
 from everyhop.core.report.difference import compare
-from everyhop.core.report.document import ScanDocument, document, endpoint, json_schema, plain, read, render
+from everyhop.core.report.document import ScanDocument, document, endpoint, json_schema, plain, read
 from everyhop.core.report.endpoint import EndpointReport, verdict_of
-from everyhop.core.report.junit import junit
-from everyhop.core.report.sarif import sarif
+from everyhop.core.report.shelf import Shelf, ShelvedScan
 from everyhop.core.tls.versions import TLS10
 from everyhop.core.verdict import Verdict
 from everyhop.errors import EveryhopError
@@ -44,6 +47,18 @@ def report(address: str, *, old: bool = False, evidence: str = "", name: str = "
 
 def scan(*reports: EndpointReport) -> ScanDocument:
     return document(map(endpoint, reports), tool="everyhop 1.2.3", at=START)
+
+
+def render(found: published.Scan) -> str:
+    return "".join(published.render(found))
+
+
+def sarif(found: published.Scan) -> dict[str, Any]:
+    return json.loads("".join(log.sarif(found)))
+
+
+def junit(found: published.Scan) -> str:
+    return "".join(suites.junit(found))
 
 
 GOOD, BAD = report("good.test"), report("bad.test", old=True)
@@ -131,6 +146,62 @@ def test_what_is_no_scan_is_refused(text: str) -> None:
         read(text, file="saved.json")
 
 
+def test_the_text_is_the_same_as_that_of_any_json_writer_and_all_ascii() -> None:
+    found = scan(GOOD, report("bad.test", old=True, evidence="gr\u00fc\u00df dich \U0001f512"))
+    assert render(found) == json.dumps(plain(found), indent=2) + "\n"
+    assert render(scan()) == json.dumps(plain(scan()), indent=2) + "\n"
+
+
+def test_a_strangers_words_reach_nobodys_terminal_raw() -> None:
+    """8-bit controls, marks that turn the writing, halves of characters: spelled out in every form."""
+    words = "\x1b[2J\x9b31m\x85\u202e\ud800 ok"
+    found = scan(report("bad.test", old=True, evidence=words))
+    for text in (render(found), "".join(log.sarif(found)), junit(found)):
+        assert not {one for one in text if not one.isprintable()} - {"\n"}
+    (failure,) = [one for one in found.endpoints[0].findings if one.verdict is Verdict.FAIL]
+    assert failure.evidence == r"\x1b[2J\x9b31m\x85\u202e\ud800 ok"
+    assert read(render(found), file="saved.json") == found
+
+
+# --- on a shelf ---------------------------------------------------------------------------------------------------
+
+
+def shelved(*reports: EndpointReport) -> ShelvedScan:
+    shelf = Shelf()
+    for one in reports:
+        shelf.put(endpoint(one))
+    return ShelvedScan("everyhop 1.2.3", START, shelf)
+
+
+def test_a_shelf_is_rendered_like_a_document() -> None:
+    reports = [report("z.test"), BAD, GOOD, report("192.0.2.1", name="b.test"), report("192.0.2.1", name="a.test")]
+    kept, whole = shelved(*reports), scan(*reports)
+    assert (kept.verdict, len(kept.endpoints), tuple(kept.endpoints)) == (whole.verdict, 5, whole.endpoints)
+    assert (render(kept), sarif(kept), junit(kept)) == (render(whole), sarif(whole), junit(whole))
+    before = scan(report("good.test", old=True))
+    assert compare(before, kept) == compare(before, whole)
+    assert shelved().verdict is Verdict.UNKNOWN
+
+
+def test_an_endpoint_on_the_shelf_is_small() -> None:
+    """A fleet of a hundred thousand is some hundred megabytes, not gigabytes."""
+    reports = [report(f"host{number}.test", old=number % 3 == 0) for number in range(300)]
+    shelf = shelved(*reports).endpoints
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        for one in reports:
+            shelf.put(endpoint(one))
+        after, _ = tracemalloc.get_traced_memory()
+        for _ in shelf:
+            pass
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert (after - before) / len(reports) < 1500
+    assert peak - after < 1 << 20, "one after the other"
+
+
 # --- difference ---------------------------------------------------------------------------------------------------
 
 
@@ -169,17 +240,17 @@ def test_what_could_not_be_told_is_not_mended() -> None:
 
 def test_sarif_has_what_the_standard_requires() -> None:
     """Required by the schema of SARIF 2.1.0: version and runs; tool.driver.name; a result's message; a rule's id."""
-    log = json.loads(json.dumps(sarif(scan(GOOD, BAD))))
-    assert log["version"] == "2.1.0"
-    assert log["$schema"].endswith("sarif-schema-2.1.0.json")
-    (run,) = log["runs"]
+    found = sarif(scan(GOOD, BAD))
+    assert found["version"] == "2.1.0"
+    assert found["$schema"].endswith("sarif-schema-2.1.0.json")
+    (run,) = found["runs"]
     driver = run["tool"]["driver"]
     assert (driver["name"], driver["version"]) == ("everyhop", "1.2.3")
     assert len({rule["id"] for rule in driver["rules"]}) == len(driver["rules"])
     assert run["invocations"][0]["startTimeUtc"] == "2026-03-01T12:00:00.000Z"
     for result in run["results"]:
         assert driver["rules"][result["ruleIndex"]]["id"] == result["ruleId"]
-        assert result["kind"] in ("pass", "fail", "open", "notApplicable")
+        assert result["kind"] in ("fail", "open"), "what passed needs nobody"
         assert (result["level"] == "none") == (result["kind"] != "fail"), "SARIF 2.1.0, 3.27.10"
         assert result["message"]["text"]
         (location,) = result["locations"]
@@ -193,7 +264,7 @@ def test_sarif_shows_failures_where_they_can_be_mended() -> None:
     results = sarif(scan(BAD))["runs"][0]["results"]
     (failure,) = [one for one in results if one["kind"] == "fail"]
     assert (failure["ruleId"], failure["level"]) == ("tls-version-old", "error")
-    assert failure["properties"]["owner"] == "payments"
+    assert failure["properties"] == {"guideline": "mozilla-intermediate 6.0", "owner": "payments"}
     alone = sarif(scan(replace(BAD, file="", line=0)))["runs"][0]["results"][0]["locations"][0]["physicalLocation"]
     assert alone == {"artifactLocation": {"uri": "tls://bad.test:443"}}
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 
 from everyhop.core.alerts.snapshot import Snapshot
-from everyhop.core.alerts.state import Route
+from everyhop.core.alerts.state import AlertState, Route
 from everyhop.core.finding import Severity
 
 EVERYTHING = "everyhop"
@@ -30,6 +30,14 @@ class Trouble:
     """One sentence with the numbers of now."""
     suppressed: str = ""
     """Why nobody needs to be told of it."""
+    rests_on: tuple[str, ...] = ()
+    """Names of what must be seen well again before it is over; empty: the condition alone says so."""
+
+
+def always_known(snapshot: Snapshot, state: AlertState) -> str:
+    """Of most alerts it can always be told whether they are over."""
+    del snapshot, state
+    return ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +62,8 @@ class Alert:
     """The annotation of the exported rule, a Go template."""
     inhibited_by: tuple[str, ...] = ()
     """Alerts that say more: while one of them fires for the same subject, or for everything, nobody is told of this."""
+    doubt: Callable[[Snapshot, AlertState], str] = always_known
+    """Why it cannot be told whether an alert that fires is over; empty: it is. Not knowing is no all-clear."""
 
     @property
     def runbook(self) -> str:

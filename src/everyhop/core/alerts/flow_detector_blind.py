@@ -1,4 +1,8 @@
-"""FlowDetectorBlind: nobody has looked for plaintext flows within the hour, so none found means nothing."""
+"""FlowDetectorBlind: nobody looks for plaintext flows, so none found means nothing.
+
+Blind is what the dashboard and M10 call so, too: the socket table cannot be read, or nobody has read it for a minute.
+Prometheus takes everyhop's word for it, or its silence.
+"""
 
 from __future__ import annotations
 
@@ -9,16 +13,16 @@ from everyhop.core.alerts.alert import EVERYTHING, Alert, Trouble
 from everyhop.core.alerts.snapshot import Snapshot
 from everyhop.core.alerts.state import Route
 from everyhop.core.finding import Severity
-from everyhop.core.sli.m10_plaintext_flows import BLIND_AFTER
 
+_BLIND = "everyhop_flow_detector_blind"
+_HUNG = timedelta(minutes=5)
+"""A last look so old that even a slow scrape cannot explain it."""
 _RUN = "everyhop_flow_detector_last_run_timestamp_seconds"
 
 
 def _condition(snapshot: Snapshot) -> Iterator[Trouble]:
-    last = snapshot.detector_last_run
-    if last is None or snapshot.at - last > BLIND_AFTER:
-        told = f"since {last:%Y-%m-%d %H:%M} UTC" if last else "yet"
-        yield Trouble(EVERYTHING, "", f"nobody has looked for plaintext flows {told}")
+    if snapshot.blind:
+        yield Trouble(EVERYTHING, "", snapshot.blind)
 
 
 FLOW_DETECTOR_BLIND = Alert(
@@ -29,7 +33,7 @@ FLOW_DETECTOR_BLIND = Alert(
     hold=timedelta(minutes=5),
     meaning="the search for plaintext flows does not run: that none was found means nothing",
     condition=_condition,
-    expr=f"(time() - {_RUN} > {int(BLIND_AFTER.total_seconds())}) or absent({_RUN})",
+    expr=f"(({_BLIND} == 1) or (time() - {_RUN} > {int(_HUNG.total_seconds())})) or on () absent({_BLIND})",
     subject_label="",
-    summary="nobody has looked for plaintext flows for an hour",
+    summary="nobody looks for plaintext flows",
 )

@@ -2,7 +2,7 @@
 
 Two windows each: the long one says that it matters, the short one that it is still so. A budget that cannot burn so
 fast (core/sli/objective.py) is left out, and so are ratios of few failures. The fast one wakes somebody, the slow
-one waits for tomorrow.
+one waits for tomorrow; so strangers who fail at an edge that is well are a matter of the slow one only.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 
 from everyhop.core.alerts.alert import Alert, Trouble
-from everyhop.core.alerts.promql import burns
+from everyhop.core.alerts.promql import STRANGERS_ONLY, burns
 from everyhop.core.alerts.snapshot import HopState, Snapshot
 from everyhop.core.alerts.state import Route
 from everyhop.core.finding import Severity
@@ -31,10 +31,12 @@ def _burning(hop: HopState, pairs: tuple[Burn, ...]) -> Burn | None:
     return None
 
 
-def _condition(pairs: tuple[Burn, ...], counted: timedelta) -> Callable[[Snapshot], Iterator[Trouble]]:
+def _condition(
+    pairs: tuple[Burn, ...], counted: timedelta, *, pages: bool = False
+) -> Callable[[Snapshot], Iterator[Trouble]]:
     def condition(snapshot: Snapshot) -> Iterator[Trouble]:
         for hop in snapshot.hops:
-            burn = _burning(hop, pairs)
+            burn = None if pages and hop.strangers_only else _burning(hop, pairs)
             if burn is not None and hop.over(counted).failures >= LEAST_FAILURES:
                 errors = hop.over(burn.long)
                 rate = burn_rate(errors.failures, errors.attempts, hop.objective) or 0.0
@@ -52,8 +54,8 @@ FAST_BURN = Alert(
     route=Route.PAGE,
     hold=timedelta(minutes=2),
     meaning="handshakes of a hop fail so often that its error budget of 30 days is gone within days",
-    condition=_condition(FAST, _HOUR),
-    expr=burns(FAST, _HOUR),
+    condition=_condition(FAST, _HOUR, pages=True),
+    expr=burns(FAST, _HOUR, but=STRANGERS_ONLY),
     subject_label="hop",
     summary="{{ $labels.hop }}: {{ $value | humanizePercentage }} of the TLS handshakes fail",
     inhibited_by=("HopHandshakesAllFail",),

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 from everyhop.core.alerts.alert import Alert, Trouble
-from everyhop.core.alerts.promql import HOP_OWNER
+from everyhop.core.alerts.promql import HOP_OWNER, UNSEEN
 from everyhop.core.alerts.snapshot import Snapshot
 from everyhop.core.alerts.state import Route
 from everyhop.core.finding import Severity
@@ -27,7 +27,7 @@ HOP_NOT_SEEN = Alert(
     hold=timedelta(minutes=5),
     meaning="a hop has neither traffic nor a heartbeat: whether it is encrypted is unknown",
     condition=_condition,
-    expr=f'(max by (hop) (everyhop_hop_posture{{seen="unknown"}} == 1)) {HOP_OWNER}',
+    expr=f"({UNSEEN}) {HOP_OWNER}",
     subject_label="hop",
     summary="{{ $labels.hop }}: not seen, so whether it is encrypted is unknown",
     inhibited_by=("ObserverBlind", "HopHandshakesAllFail"),

@@ -1,4 +1,4 @@
-"""HopPostureWrong: a hop was seen, and it is not protected as the topology asks."""
+"""HopPostureWrong: a hop was seen, and it is not protected as the topology asks. It ends when the hop is seen well."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 from everyhop.core.alerts.alert import Alert, Trouble
-from everyhop.core.alerts.promql import HOP_OWNER
+from everyhop.core.alerts.doubt import unseen
+from everyhop.core.alerts.promql import HOP_OWNER, UNSEEN, unless_known
 from everyhop.core.alerts.snapshot import Snapshot
 from everyhop.core.alerts.state import Route
 from everyhop.core.finding import Severity
@@ -28,8 +29,14 @@ HOP_POSTURE_WRONG = Alert(
     hold=timedelta(minutes=1),
     meaning="a hop is not protected as the topology asks",
     condition=_condition,
-    expr='(max by (hop) (everyhop_hop_posture{seen!="unknown"} == 1) and on (hop) (everyhop_hop_ok == 0))'
-    f" {HOP_OWNER}",
+    expr=unless_known(
+        "HopPostureWrong",
+        '(max by (hop) (everyhop_hop_posture{seen!="unknown"} == 1) and on (hop) (everyhop_hop_ok == 0))'
+        f" {HOP_OWNER}",
+        UNSEEN,
+        on="hop",
+    ),
     subject_label="hop",
     summary="{{ $labels.hop }}: not protected as the topology asks",
+    doubt=unseen,
 )

@@ -1,7 +1,8 @@
 """The life of an alert: what becomes of it when its condition holds, clears or returns; and who is still to be told.
 
 Rules: pure; the state table in ``state`` decides. Whoever was told that it fires is told that it ended. Whoever still
-believes that it fires is not told again when it returns. An alert that never held long enough is forgotten.
+believes that it fires is not told again when it returns. An alert that never held long enough is forgotten. One that
+fires ends only when it is known to be over: while that cannot be told, it goes on and says so.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ REMEMBERED = timedelta(days=7)
 """How long an alert that ended stays listed."""
 WORTH_TELLING = timedelta(days=1)
 """A receiver that missed a whole alert is told of it for so long; older news are none."""
+
+_LAST_KNOWN = "; last known: "
 
 
 def fingerprint(alert: str, subject: str) -> str:
@@ -41,7 +44,14 @@ def noticed(alert: Alert, trouble: Trouble, known: AlertState | None, now: datet
         owner=trouble.owner,
         summary=trouble.summary,
         suppressed=trouble.suppressed,
+        rests_on=trouble.rests_on,
     )
+
+
+def doubted(state: AlertState, why: str) -> AlertState:
+    """The state of an alert that fires and of which nobody can tell now whether it is over."""
+    known = state.summary.rpartition(_LAST_KNOWN)[2]
+    return replace(state, summary=f"{why}{_LAST_KNOWN}{known}")
 
 
 def cleared(state: AlertState, now: datetime) -> AlertState | None:

@@ -1,4 +1,7 @@
-"""PolicyViolated: an endpoint breaks rules of its guideline, and no exception covers it. One alert an endpoint."""
+"""PolicyViolated: an endpoint breaks rules of its guideline, and no exception covers it. One alert an endpoint.
+
+It ends when the rules that were broken are seen kept: an endpoint that gives no answer has not got better.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,11 @@ from datetime import timedelta
 from itertools import groupby
 
 from everyhop.core.alerts.alert import Alert, Trouble
+from everyhop.core.alerts.promql import unless_known
 from everyhop.core.alerts.snapshot import Snapshot
-from everyhop.core.alerts.state import Route
+from everyhop.core.alerts.state import AlertState, Route
 from everyhop.core.finding import Finding, Severity
+from everyhop.core.verdict import Verdict
 
 GRAVE = (Severity.CRITICAL, Severity.HIGH)
 """Lesser findings stand in the inventory and alarm nobody."""
@@ -23,8 +28,17 @@ def violations(findings: tuple[Finding, ...]) -> dict[str, list[Finding]]:
 
 def _condition(snapshot: Snapshot) -> Iterator[Trouble]:
     for subject, found in violations(snapshot.findings).items():
-        rules = ", ".join(sorted({one.rule for one in found}))
-        yield Trouble(subject, found[0].owner, f"breaks {rules}")
+        rules = tuple(sorted({one.rule for one in found}))
+        yield Trouble(subject, found[0].owner, f"breaks {', '.join(rules)}", rests_on=rules)
+
+
+def _doubt(snapshot: Snapshot, state: AlertState) -> str:
+    untold = {
+        one.rule
+        for one in snapshot.findings
+        if one.subject == state.subject and one.rule in state.rests_on and one.verdict is Verdict.UNKNOWN
+    }
+    return f"nobody can tell now: {', '.join(sorted(untold))}" if untold else ""
 
 
 POLICY_VIOLATED = Alert(
@@ -35,7 +49,10 @@ POLICY_VIOLATED = Alert(
     hold=timedelta(minutes=5),
     meaning="an endpoint accepts what its guideline forbids, or lacks what it demands",
     condition=_condition,
-    expr="everyhop_policy_compliant == 0",
+    expr=unless_known(
+        "PolicyViolated", "everyhop_policy_compliant == 0", "everyhop_policy_unanswered == 1", on="endpoint"
+    ),
     subject_label="endpoint",
     summary="{{ $labels.endpoint }} breaks rules of its guideline",
+    doubt=_doubt,
 )

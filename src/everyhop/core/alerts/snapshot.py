@@ -13,6 +13,8 @@ from datetime import date, datetime, timedelta
 from everyhop.core.finding import Finding
 from everyhop.core.flow import Flow
 from everyhop.core.hop import Posture
+from everyhop.core.sli.m10_plaintext_flows import blindness
+from everyhop.core.topology import CLIENT
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,13 @@ class HopState:
     note: str = ""
     ok: bool = True
     """It was seen as it should be, and no exemption that covers it has ended."""
+    seen_at: datetime | None = None
+    """When anybody last saw it."""
+
+    @property
+    def strangers_only(self) -> bool:
+        """Its callers come from outside, and our own handshake with it succeeds: what fails is strangers' trouble."""
+        return self.hop.startswith(f"{CLIENT} -> ") and self.ok and self.seen is not Posture.UNKNOWN
 
     def over(self, window: timedelta) -> Errors:
         """Errors over a window; nothing where it was not counted."""
@@ -112,7 +121,20 @@ class Snapshot:
     """Checks of the last hour: by source, by result."""
     detector_last_run: datetime | None = None
     """When flows were last looked for."""
+    detector_fault: str = ""
+    """Why they cannot be looked for now."""
+    heartbeat: timedelta = timedelta(seconds=5)
+    """How often idle hops prove themselves."""
     observer_last_run: datetime | None = None
     """When a proxy last told of a connection: idle hops prove themselves, so silence means blindness."""
     unsealed_since: Mapping[str, datetime] = field(default_factory=dict[str, datetime])
     """By stream: how old the oldest observation is that no seal covers."""
+
+    @property
+    def blind(self) -> str:
+        """Why nobody can say now what flows beside the mesh; empty: somebody looked."""
+        return blindness(self.at, self.detector_last_run, self.detector_fault)
+
+    def hop(self, name: str) -> HopState | None:
+        """A hop by its name; None: the topology has none such."""
+        return next((one for one in self.hops if one.hop == name), None)

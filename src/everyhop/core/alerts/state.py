@@ -80,5 +80,7 @@ class AlertState:
     labels: Mapping[str, str] = field(default_factory=dict[str, str])
     suppressed: str = ""
     """Why nobody is told: a running rotation, an exception."""
+    rests_on: tuple[str, ...] = ()
+    """Names of what must be seen well again before it is over."""
     told: Mapping[str, str] = field(default_factory=dict[str, str])
     """By notifier: the phase that was delivered."""

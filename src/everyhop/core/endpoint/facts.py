@@ -260,6 +260,10 @@ class HttpFacts:
     plain_status: int | None = None
     plain_location: str = ""
     """Where the plaintext port sends its visitors."""
+    plain_leads_to_tls: bool | None = None
+    """Its ``/`` and a path that nobody can know both lead to the same place over https (``core.endpoint.redirect``)."""
+    plain_fault: str = ""
+    """Why the plaintext port gave no answer."""
     fault: str = ""
 
 

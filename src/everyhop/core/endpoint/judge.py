@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 
 from everyhop.core.endpoint.excuse import Excuse
 from everyhop.core.endpoint.facts import EndpointFacts
 from everyhop.core.endpoint.path import Stores, walk
-from everyhop.core.endpoint.rules import RULES, Case, Rule
+from everyhop.core.endpoint.rules import RULES, Case, Outcome, Rule
 from everyhop.core.endpoint.rules.fault import fault_of, unanswered
 from everyhop.core.endpoint.served import Served
 from everyhop.core.endpoint.timestamps import Log
@@ -62,8 +63,11 @@ def _answer(rule: Rule, case: Case) -> Finding | None:
     try:
         return rule.judge(case)
     except Exception as error:  # noqa: BLE001 -- a fault in one rule is that rule's unknown
-        outcome = unanswered(error)
-        return replace(rule, check=lambda _: outcome).judge(case)
+        return replace(rule, check=partial(_said, unanswered(error))).judge(case)
+
+
+def _said(outcome: Outcome, _: Case) -> Outcome:
+    return outcome
 
 
 def _marked(finding: Finding, excuses: Sequence[Excuse], now: datetime) -> Finding:

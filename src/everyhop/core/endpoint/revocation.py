@@ -39,6 +39,10 @@ class Word:
         """True if a newer word should have come by now; without a next update it never is."""
         return self.next_update is not None and now > self.next_update
 
+    def current(self, now: datetime) -> bool:
+        """True if it is neither stale nor from the future."""
+        return not self.stale(now) and self.this_update <= now
+
 
 def read_ocsp(der: bytes, certificate: x509.Certificate, issuer: x509.Certificate) -> Word:
     """Read an OCSP response about ``certificate``. Raises ``ValueError`` if it says nothing that can be believed."""

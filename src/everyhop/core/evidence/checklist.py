@@ -2,6 +2,8 @@
 
 Rules: one question, one function. An answer has four values and cites what it rests on; where nothing was observed it
 is unknown, and says what is missing. *Not applicable* is said with its reason. No answer is better than its worst part.
+That something did *not* happen passes only if somebody watched in every hour of the period; one that was seen fails,
+whatever else was not.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from typing import Protocol
 
 from everyhop.core.endpoint.rules.enforcement import RULES as ENFORCEMENT
 from everyhop.core.evidence.claims import Answer, Cites, Claims, Counts, Declared, EndClaim, HopClaim, Period
-from everyhop.core.evidence.derive import Facts
+from everyhop.core.evidence.derive import Facts, hours_in, hours_of
 from everyhop.core.hop import Posture
 from everyhop.core.observation import Kind, Observation
 from everyhop.core.policy import SYSTEM
@@ -46,6 +48,22 @@ class Case:
     def mutual(self) -> list[HopClaim]:
         """Hops between services."""
         return [hop for hop in self.claims.hops if hop.wanted == Posture.MTLS]
+
+    @property
+    def looks(self) -> list[Observation]:
+        """Signs of life of the flow detector: without it, M10 has no value."""
+        everywhere = [one for one in self.measured if one.body.get("sli") == "M10" and one.subject == "all"]
+        return [one for one in everywhere if one.body.get("value") is not None]
+
+    @property
+    def measured(self) -> list[Observation]:
+        """Signs of life of everyhop: it judges every indicator in every hour, and alerts with them."""
+        return [one for one in self.facts.get(Kind.INDICATOR, ()) if self.period.begin < one.at <= self.period.end]
+
+    def unwatched(self, signs: Iterable[Observation]) -> str:
+        """What part of the period has no such sign, in words; empty: none."""
+        told, of = len(hours_in(signs)), hours_of(self.period)
+        return f"in {of - told} of {of} hours nobody looked" if told < of else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +192,11 @@ def _plaintext_accepted(case: Case) -> Found:
         return Found(Verdict.UNKNOWN, "no serving end told anything", cites)
     refused = sum(one.plaintext for one in case.claims.refusals)
     cites = _all_cites([cites, *(one.cites for one in case.claims.refusals)])
-    return Found(Verdict.PASS, f"no connection without TLS came to be; attempts refused: {refused}", cites)
+    said = f"no connection without TLS came to be; attempts refused: {refused}"
+    if unseen := max(hop.unknown_hours for hop in case.encrypted):
+        said += f"; but a hop told nothing in {unseen} of {hours_of(case.period)} hours"
+        return Found(Verdict.UNKNOWN, said, cites)
+    return Found(Verdict.PASS, said, cites)
 
 
 # --- identity ---------------------------------------------------------------------------------------------------
@@ -264,7 +286,10 @@ def _plaintext_flows(case: Case) -> Found:
     untold = [one for one in case.claims.flows if one.encryption == "unknown"]
     if untold:
         return Found(Verdict.UNKNOWN, f"{len(untold)} flows of which nobody could tell", _cited(untold))
-    return Found(Verdict.PASS, f"none among {len(seen)} observations of the socket table", Cites.of(seen))
+    said, cites = f"none among {len(seen)} observations of the socket table", Cites.of([*seen, *case.looks])
+    if unwatched := case.unwatched(case.looks):
+        return Found(Verdict.UNKNOWN, f"{said}; but {unwatched}", cites)
+    return Found(Verdict.PASS, said, cites)
 
 
 def _detector(case: Case) -> Found:
@@ -272,10 +297,9 @@ def _detector(case: Case) -> Found:
     if blind:
         told = "; ".join(f"{one.since} to {one.until or 'the end'}: {one.reason}" for one in blind)
         return Found(Verdict.FAIL, f"it was blind: {told}", _cited(blind))
-    seen = [*case.facts.get(Kind.FLOW, ()), *case.facts.get(Kind.LISTENER, ())]
-    if not seen:
-        return Found(Verdict.UNKNOWN, "the socket table told nothing")
-    return Found(Verdict.PASS, "it told of flows or listeners, and of no blindness", Cites.of(seen))
+    if unwatched := case.unwatched(case.looks):
+        return Found(Verdict.UNKNOWN, f"it told of no blindness; but {unwatched}", Cites.of(case.looks))
+    return Found(Verdict.PASS, "it looked in every hour, and told of no blindness", Cites.of(case.looks))
 
 
 def _exceptions(case: Case) -> Found:
@@ -395,7 +419,10 @@ def _alerts(case: Case) -> Found:
     if not watched:
         return Found(Verdict.UNKNOWN, "neither an alert nor an indicator tells that anybody watched")
     ended = sum(one.times for one in case.claims.alerts)
-    return Found(Verdict.PASS, f"none at the end of the period; {ended} fired and ended in it", watched)
+    said = f"none at the end of the period; {ended} fired and ended in it"
+    if unwatched := case.unwatched(case.measured):
+        return Found(Verdict.UNKNOWN, f"{said}; but {unwatched}", watched)
+    return Found(Verdict.PASS, said, watched)
 
 
 def _objectives(case: Case) -> Found:
@@ -409,6 +436,8 @@ def _objectives(case: Case) -> Found:
     unknown = [one for one in judged if one.verdict is Verdict.UNKNOWN]
     if unknown:
         return Found(Verdict.UNKNOWN, f"not known: {_names(one.sli for one in unknown)}", _cited(judged))
+    if unwatched := case.unwatched(case.measured):
+        return Found(Verdict.UNKNOWN, f"met whenever they were measured; but {unwatched}", _cited(judged))
     return Found(Verdict.PASS, f"met in every hour: {_names(one.sli for one in judged)}", _cited(judged))
 
 

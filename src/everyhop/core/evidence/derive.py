@@ -64,6 +64,11 @@ def hours_of(period: Period) -> int:
     return max(0, (_hour_end(period.end) - _hour_end(period.begin)) // HOUR)
 
 
+def hours_in(seen: Iterable[Observation]) -> frozenset[datetime]:
+    """The hours, by their end, of which observations tell."""
+    return frozenset(_hour_end(one.at) for one in seen)
+
+
 def connections(facts: Facts, period: Period) -> list[Observation]:
     """The hours of a period, and the minutes that no hour has summed up yet: none counts twice."""
     hours = facts.get(Kind.HOUR, ())

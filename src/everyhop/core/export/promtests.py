@@ -123,6 +123,10 @@ _FLOW = {
     "owner": _OWNER,
 }
 
+_SEEN = "everyhop_flow_last_seen_timestamp_seconds"
+_ALIVE = "everyhop_flow_detector_blind"
+"""What everyhop exports as long as it lives."""
+
 
 def _labelled(name: str, labels: Mapping[str, str]) -> str:
     return name + "{" + ",".join(f'{key}="{value}"' for key, value in labels.items()) + "}"
@@ -230,10 +234,53 @@ CASES: tuple[Case, ...] = (
     Case(
         "a flow in plaintext pages at once, and not under an exception; it ends when it is not seen any more",
         {
-            _labelled("everyhop_flow_last_seen_timestamp_seconds", _FLOW): "600x60",
-            _labelled("everyhop_flow_last_seen_timestamp_seconds", {**_FLOW, "flow": "x", "excused": "true"}): "600x60",
+            _ALIVE: "0x60",
+            _labelled(_SEEN, _FLOW): "600x20 _x40",
+            _labelled(_SEEN, {**_FLOW, "flow": "x", "excused": "true"}): "600x60",
         },
         (Expected("12m", "PlaintextFlow", (_FLOW,)), Expected("40m", "PlaintextFlow")),
+    ),
+    Case(
+        "not knowing is no all-clear: a flow of which nobody can tell any more goes on firing until somebody can",
+        {
+            _ALIVE: "0x120",
+            _labelled(_SEEN, _FLOW): "600x20 _x100",
+            _labelled(_SEEN, {**_FLOW, "encryption": "unknown"}): "_x20 1200x40 _x60",
+        },
+        (Expected("50m", "PlaintextFlow", (_FLOW,)), Expected("90m", "PlaintextFlow")),
+    ),
+    Case(
+        "nor is an everyhop that fell silent",
+        {
+            _ALIVE: "0x20 _x60 0x40",
+            _labelled(_SEEN, _FLOW): "600x20 _x100",
+            _labelled("everyhop_policy_compliant", {"endpoint": "10.0.0.5:443", "owner": _OWNER}): "0x20 _x60 1x40",
+        },
+        (
+            Expected("70m", "PlaintextFlow", (_FLOW,)),
+            Expected("70m", "PolicyViolated", ({"endpoint": "10.0.0.5:443", "owner": _OWNER},)),
+            Expected("100m", "PlaintextFlow"),
+            Expected("100m", "PolicyViolated"),
+        ),
+    ),
+    Case(
+        "nor a hop that was wrong and is not seen, and an endpoint that answers nothing: both end when they are well",
+        {
+            _ALIVE: "0x180",
+            _labelled("everyhop_hop_info", {"hop": _HOP, "owner": _OWNER}): "1x180",
+            _labelled("everyhop_hop_posture", {"hop": _HOP, "wanted": "mtls", "seen": "tls"}): "1x20 _x160",
+            _labelled("everyhop_hop_posture", {"hop": _HOP, "wanted": "mtls", "seen": "unknown"}): "_x20 1x60 _x100",
+            _labelled("everyhop_hop_posture", {"hop": _HOP, "wanted": "mtls", "seen": "mtls"}): "_x80 1x100",
+            _labelled("everyhop_hop_ok", {"hop": _HOP}): "0x80 1x100",
+            _labelled("everyhop_policy_compliant", {"endpoint": "10.0.0.5:443", "owner": _OWNER}): "0x20 _x60 1x100",
+            _labelled("everyhop_policy_unanswered", {"endpoint": "10.0.0.5:443", "owner": _OWNER}): "_x20 1x60 _x100",
+        },
+        (
+            Expected("60m", "HopPostureWrong", (_MINE,)),
+            Expected("60m", "PolicyViolated", ({"endpoint": "10.0.0.5:443", "owner": _OWNER},)),
+            Expected("100m", "HopPostureWrong"),
+            Expected("100m", "PolicyViolated"),
+        ),
     ),
     Case(
         "somebody keeps trying plaintext",
@@ -242,11 +289,44 @@ CASES: tuple[Case, ...] = (
     ),
     Case(
         "who does not look is blind, and says so",
-        {"everyhop_flow_detector_last_run_timestamp_seconds": "0+60x30 1800x120"},
+        {
+            _ALIVE: "0x200",
+            "everyhop_flow_detector_last_run_timestamp_seconds": "0+60x30 1800x170",
+            "everyhop_observer_last_run_timestamp_seconds": "0+60x60 3600x140",
+            "everyhop_observer_silent_after_seconds": "1800x200",
+        },
         (
-            Expected("60m", "FlowDetectorBlind"),
-            Expected("100m", "FlowDetectorBlind", ({},)),
-            Expected("5m", "ObserverBlind", ({},)),
+            Expected("30m", "FlowDetectorBlind"),
+            Expected("45m", "FlowDetectorBlind", ({},)),
+            Expected("85m", "ObserverBlind"),
+            Expected("95m", "ObserverBlind", ({},)),
+        ),
+    ),
+    Case(
+        "who cannot look says so itself; where no hop beats nobody has to be heard",
+        {_ALIVE: "0x20 1x40", "everyhop_flow_detector_last_run_timestamp_seconds": "0+60x60"},
+        (
+            Expected("20m", "FlowDetectorBlind"),
+            Expected("30m", "FlowDetectorBlind", ({},)),
+            Expected("50m", "ObserverBlind"),
+        ),
+    ),
+    Case(
+        "an everyhop that is gone",
+        {_ALIVE: "0x20", "everyhop_observer_silent_after_seconds": "300x20"},
+        (Expected("40m", "FlowDetectorBlind", ({},)), Expected("40m", "ObserverBlind", ({},))),
+    ),
+    Case(
+        "strangers at the edge wake nobody while our own handshake succeeds; a load balancer that only connects never",
+        {
+            **_hop("client -> edge", ok="0x180", failed="0+2x180", everyhop_hop_ok="1x90 0x90"),
+            'everyhop_tls_connections_total{hop="client -> api",end="server",result="abandoned"}': "0+6x180",
+            _labelled("everyhop_hop_info", {"hop": "client -> api", "owner": _OWNER}): "1x180",
+        },
+        (
+            Expected("80m", "HopHandshakesAllFail"),
+            Expected("80m", "HopHandshakeBudgetBurnFast"),
+            Expected("100m", "HopHandshakesAllFail", ({"hop": "client -> edge", "owner": _OWNER},)),
         ),
     ),
     Case(
@@ -254,6 +334,7 @@ CASES: tuple[Case, ...] = (
         {
             _labelled("everyhop_policy_compliant", {"endpoint": "10.0.0.5:443", "owner": _OWNER}): "0x200",
             _labelled("everyhop_exception_ends_timestamp_seconds", {"hop": _HOP, "owner": _OWNER}): f"{13 * _DAY}x200",
+            _ALIVE: "0x200",
             **_certificate("web/identity", "0x200", f"{_DAY}x200", everyhop_issuance_attempts="3x200"),
             _labelled("everyhop_revocation_check_total", {"source": "ocsp", "result": "good"}): "0+1x200",
             _labelled("everyhop_revocation_check_total", {"source": "ocsp", "result": "none"}): "0+3x200",

@@ -22,6 +22,8 @@ def snapshot(readings: Readings) -> Snapshot:
         excuses=readings.excuses,
         revocation=readings.revocation,
         detector_last_run=readings.detector_last_run,
+        detector_fault=readings.detector_fault,
+        heartbeat=readings.heartbeat,
         observer_last_run=readings.observer_last_run,
         unsealed_since=readings.unsealed_since,
     )
@@ -39,6 +41,7 @@ def _hop(readings: Readings, hop: HopReading) -> HopState:
         lately=_errors(readings.either_end(TEN_MINUTES, hop.hop)),
         note=hop.note,
         ok=hop.ok,
+        seen_at=hop.seen_at,
     )
 
 

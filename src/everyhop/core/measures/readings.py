@@ -76,6 +76,9 @@ class Readings:
     revocation: Mapping[str, Mapping[str, int]] = field(default_factory=dict[str, Mapping[str, int]])
     """Checks of the last hour: by source, by result."""
     detector_last_run: datetime | None = None
+    detector_fault: str = ""
+    """Why flows cannot be looked for now."""
+    heartbeat: timedelta = timedelta(seconds=5)
     observer_last_run: datetime | None = None
     unsealed_since: Mapping[str, datetime] = field(default_factory=dict[str, datetime])
     overrides: Overrides = field(default_factory=dict[str, Mapping[Criticality, float]])

@@ -8,17 +8,19 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from everyhop.core import metrics as m
+from everyhop.core.alerts import ALERTS
 from everyhop.core.alerts.exception_ending import ends_at
+from everyhop.core.alerts.observer_blind import silent_after
 from everyhop.core.alerts.policy_violated import GRAVE, violations
 from everyhop.core.alerts.snapshot import CertificateState
-from everyhop.core.flow import FlowClass
+from everyhop.core.flow import Flow, FlowClass
 from everyhop.core.hop import Posture
 from everyhop.core.measures.readings import HopReading, Readings
 from everyhop.core.measures.values import ALL
 from everyhop.core.metrics import Sample, sample
 from everyhop.core.sli.counts import CLIENT, ENCRYPTIONS, RESULTS, SERVER, SOCKETS, Counts
 from everyhop.core.sli.m05_cipher_strength import strong
-from everyhop.core.sli.m10_plaintext_flows import is_excused, is_live
+from everyhop.core.sli.m10_plaintext_flows import blindness, is_excused, is_live
 from everyhop.core.sli.objective import OBJECTIVES, target
 from everyhop.core.sli.value import SliValue
 from everyhop.core.sli.window import Key
@@ -26,7 +28,10 @@ from everyhop.core.tally import BUCKETS_US
 from everyhop.core.verdict import Verdict
 
 _FLOWS_TOLD = 200
-"""Flows that have a series of their own, newest first: a port scan must not fill anybody's Prometheus."""
+"""Flows that have a series of their own, worst first: a port scan must not fill anybody's Prometheus, nor hide a flow
+in plaintext behind flows of which nobody can tell."""
+_YIELDING = tuple(name for name, alert in ALERTS.items() if m.MAINTENANCE.name in alert.expr)
+"""Alerts that Prometheus leaves out during maintenance."""
 _BY_HOP = ("M1", "M2", "M3", "M5", "M6", "M7")
 
 
@@ -126,8 +131,13 @@ def _hop(readings: Readings, hop: HopReading) -> Iterator[Sample]:
     yield sample(m.HOP_OK, hop.ok, hop=hop.hop)
     if hop.seen_at is not None:
         yield sample(m.HOP_SEEN, hop.seen_at.timestamp(), hop=hop.hop)
-    quiet = any(one.about == hop.hop and readings.at.date() <= one.until for one in readings.silences)
-    yield sample(m.MAINTENANCE, quiet, hop=hop.hop)
+    yield sample(m.MAINTENANCE, _in_maintenance(readings, hop.hop), hop=hop.hop)
+
+
+def _in_maintenance(readings: Readings, hop: str) -> bool:
+    """Whether everything is silenced that Prometheus would leave out: a silence of one alert is none of the others."""
+    today = readings.at.date()
+    return all(any(one.covers(alert, hop, today) for one in readings.silences) for alert in _YIELDING)
 
 
 def _objectives(readings: Readings, values: tuple[SliValue, ...]) -> Iterator[Sample]:
@@ -166,9 +176,14 @@ def _counted(counters: Counters) -> Iterator[Sample]:
 
 
 def _flows(readings: Readings) -> Iterator[Sample]:
-    told = (FlowClass.PLAINTEXT, FlowClass.UNKNOWN)
-    doubtful = [flow for flow in readings.flows if flow.encryption in told and is_live(flow, readings.at)]
-    for flow in sorted(doubtful, key=lambda one: one.last_at, reverse=True)[:_FLOWS_TOLD]:
+    told, since = (FlowClass.PLAINTEXT, FlowClass.UNKNOWN), readings.detector_last_run or readings.at
+    doubtful = [flow for flow in readings.flows if flow.encryption in told and flow.ours and is_live(flow, since)]
+
+    def worst_first(flow: Flow) -> tuple[bool, bool, float]:
+        clear = flow.encryption is FlowClass.PLAINTEXT
+        return not clear, is_excused(flow, readings.at), -flow.last_at.timestamp()
+
+    for flow in sorted(doubtful, key=worst_first)[:_FLOWS_TOLD]:
         yield sample(
             m.FLOW_LAST_SEEN,
             flow.last_at.timestamp(),
@@ -184,13 +199,18 @@ def _flows(readings: Readings) -> Iterator[Sample]:
 
 def _compliance(readings: Readings) -> Iterator[Sample]:
     """0 where a grave rule is broken, 1 where every grave rule has its answer and none is broken. An endpoint of which
-    less is known has no sample: nobody may take what could not be told for compliance."""
+    less is known has no such sample: nobody may take what could not be told for compliance; one that answers nothing
+    has a sample that says so."""
     broken = violations(readings.findings)
     untold = {one.subject for one in readings.findings if one.verdict is Verdict.UNKNOWN and one.severity in GRAVE}
     judged = {one.subject: one.owner for one in readings.findings if one.verdict in (Verdict.PASS, Verdict.FAIL)}
     for endpoint, owner in sorted(judged.items()):
         if endpoint in broken or endpoint not in untold:
             yield sample(m.POLICY_COMPLIANT, endpoint not in broken, endpoint=endpoint, owner=owner)
+    silent = {one.subject: one.owner for one in readings.findings if one.subject not in judged}
+    for endpoint, owner in sorted(silent.items()):
+        if endpoint in untold:
+            yield sample(m.POLICY_UNANSWERED, 1, endpoint=endpoint, owner=owner)
 
 
 def _signs_of_life(readings: Readings) -> Iterator[Sample]:
@@ -201,5 +221,9 @@ def _signs_of_life(readings: Readings) -> Iterator[Sample]:
     for metric, moment in moments:
         if moment is not None:
             yield sample(metric, moment.timestamp())
+    blind = blindness(readings.at, readings.detector_last_run, readings.detector_fault)
+    yield sample(m.DETECTOR_BLIND, bool(blind))
+    if any(hop.wanted is Posture.MTLS for hop in readings.hops):
+        yield sample(m.OBSERVER_SILENT_AFTER, silent_after(readings.heartbeat).total_seconds())
     for stream, since in readings.unsealed_since.items():
         yield sample(m.UNSEALED_SINCE, since.timestamp(), stream=stream)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from datetime import timedelta
 
+from everyhop.core.flow import Flow
 from everyhop.core.measures.readings import FIVE_MINUTES, HOUR, HopReading, Readings
 from everyhop.core.sli.counts import Counts, total
 from everyhop.core.sli.indicator import Scope
@@ -114,8 +115,11 @@ def _flows(readings: Readings) -> Iterator[SliValue]:
     """M10: by the service that is called, and everywhere."""
     objective = target("M10", _TYPICAL)
     for service in readings.services:
-        counted = count_flows((one for one in readings.flows if one.callee == service.name), readings.at)
         scope = Scope(service.name, readings.at, _NOW, objective, service.owner)
-        yield plaintext_flows(scope, counted, readings.detector_last_run)
-    everything = Scope(ALL, readings.at, _NOW, objective)
-    yield plaintext_flows(everything, count_flows(readings.flows, readings.at), readings.detector_last_run)
+        yield _plaintext(readings, scope, [one for one in readings.flows if one.callee == service.name])
+    yield _plaintext(readings, Scope(ALL, readings.at, _NOW, objective), readings.flows)
+
+
+def _plaintext(readings: Readings, scope: Scope, flows: Iterable[Flow]) -> SliValue:
+    counted = count_flows(flows, readings.at, readings.detector_last_run)
+    return plaintext_flows(scope, counted, readings.detector_last_run, readings.detector_fault)

@@ -15,9 +15,13 @@ from everyhop.core.tally import BUCKETS_US, Shape, Tally
 
 OK = "ok"
 PLAINTEXT = "plaintext"
+ABANDONED = "abandoned"
 REFUSED_BY_POLICY = "refused_by_policy"
-RESULTS = (OK, "verify", "no_certificate", "protocol", PLAINTEXT, "abandoned", REFUSED_BY_POLICY)
+RESULTS = (OK, "verify", "no_certificate", "protocol", PLAINTEXT, ABANDONED, REFUSED_BY_POLICY)
 """How a connection can end at a TLS port."""
+NO_ATTEMPTS = (PLAINTEXT, ABANDONED, REFUSED_BY_POLICY)
+"""Ends that say nothing of the hop. What spoke no TLS began no handshake; who left before its end may be a health check
+of a load balancer or a scanner, and gave the port no chance to fail; whom policy refuses is refused rightly."""
 
 MTLS, TLS, UNKNOWN = "mtls", "tls", "unknown"
 ENCRYPTIONS = (MTLS, TLS, PLAINTEXT, UNKNOWN)
@@ -72,9 +76,8 @@ class Counts:
 
     @property
     def attempts(self) -> int:
-        """Handshakes that were begun and should have succeeded. What spoke no TLS began none, and a caller whom policy
-        refuses is refused rightly: neither costs budget."""
-        return sum(count for result, count in self.results.items() if result not in (PLAINTEXT, REFUSED_BY_POLICY))
+        """Handshakes that were begun and should have succeeded: the others (:data:`NO_ATTEMPTS`) cost no budget."""
+        return sum(count for result, count in self.results.items() if result not in NO_ATTEMPTS)
 
     @property
     def failures(self) -> int:

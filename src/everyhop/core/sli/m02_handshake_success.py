@@ -2,9 +2,9 @@
 
 Pitfalls, answered: Envoy's ``connection_error`` leaves verification failures out and its counters know no abandoned
 handshake, so the listener's access log is counted, where each connection ends in one result. Health checks and
-scanners would swamp it: probes are told by their source address and not counted. A caller whom policy refuses
-(revoked, expired, not permitted) is refused rightly: ``refused_by_policy`` is in neither count. What spoke no TLS
-began no handshake.
+scanners would swamp it: our own probes are told by their source address and not counted, and whoever leaves before the
+end of the handshake (``abandoned``) is in neither count. A caller whom policy refuses (revoked, expired, not permitted,
+too old a version) is refused rightly: so is ``refused_by_policy``. What spoke no TLS began no handshake.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ HANDSHAKE_SUCCESS = Indicator(
     name="handshake success",
     unit="ratio",
     higher_is_better=True,
-    definition="finished TLS handshakes of all that were begun, without those that policy refuses on purpose",
+    definition="finished TLS handshakes of all that were begun, without those that the caller gave up or that policy"
+    " refuses on purpose",
     expr="1 - hop:tls_errors:ratio_rate1h",
 )
 

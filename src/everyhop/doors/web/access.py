@@ -1,22 +1,25 @@
 """Who may read the dashboard.
 
-Rules: on this machine's own loopback everybody reads without a login, as with every command of everyhop, unless a
-proxy stands between (it says so in a header). From anywhere else one shows a certificate of our own authority with an
-identity, or of an owner, that may read; or a token, in a header or once at the login. A session holds no more than a
-token did: it ends with it. Secrets are compared in constant time and kept as hashes.
+Rules: without a login only programs of our own user (or of root) read, over this machine's loopback, by a name or
+address of ours (the guard refuses all others), and only if no header says that somebody passes the request on; the
+topology can close this way, too. Who passes on without saying so, as the same user, counts as that user: a proxy,
+`ssh -L`. Everybody else shows a certificate of our own authority with an identity, or of an owner, that may read; or a
+token, in a header or once at the login. A session holds no more than a token did: it ends with it. Secrets are compared
+in constant time and kept as hashes.
 """
 
 from __future__ import annotations
 
 import hashlib
 import ipaddress
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from cryptography import x509
 from starlette.requests import HTTPConnection
 
+from everyhop.core.hop import Address
 from everyhop.ports import Clock, Random, Store
 from everyhop.services.admit import TOKENS, admitted
 
@@ -26,20 +29,27 @@ SESSION_LIFE = timedelta(hours=12)
 MOST_SESSIONS = 1_000
 LONGEST_TOKEN = 200
 
-_FORWARDED = ("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-real-ip")
+_PASSED_ON_NAMES = ("forwarded", "via", "x-varnish", "x-request-start")
+_PASSED_ON_BEGINNINGS = ("x-forwarded", "x-real-", "x-original-", "x-envoy-", "cf-", "x-amz", "x-azure-", "x-arr-")
+_PASSED_ON_ENDS = ("client-ip", "user-ip")
+"""Headers that proxies add, and programs that ask for themselves do not."""
 
-OwnerOf = Callable[[str], str]
+OwnerOf = Callable[[str], Awaitable[str]]
 """Who owns the service with an identity; empty: nobody."""
+IsOurs = Callable[[Address, Address], Awaitable[bool]]
+"""Whether the socket at the first address, connected to the second, belongs to our own user or to root."""
 
 
 @dataclass(frozen=True, slots=True)
 class Readers:
-    """Who may read from other machines, by certificate; those with a token come on top."""
+    """Who may read, besides those with a token."""
 
     identities: frozenset[str] = frozenset()
     """SPIFFE IDs, exactly."""
     owners: frozenset[str] = frozenset()
     """Owners of the topology: the identities of their services may read."""
+    local: bool = True
+    """Whether programs of our own user on this machine read without a login."""
 
     @property
     def by_certificate(self) -> bool:
@@ -67,20 +77,21 @@ class _Session:
 class Access:
     """Decides who reads."""
 
-    def __init__(self, store: Store, clock: Clock, random: Random, readers: Readers) -> None:
-        """Sessions live in memory: a restart ends them."""
+    def __init__(self, store: Store, clock: Clock, random: Random, readers: Readers, is_ours: IsOurs) -> None:
+        """Sessions live in memory: a restart ends them. ``is_ours`` is asked about connections over loopback."""
         self._store = store
         self._clock = clock
         self._random = random
         self._readers = readers
+        self._is_ours = is_ours
         self._sessions: dict[str, _Session] = {}
 
     async def reader(self, request: HTTPConnection, peer: bytes | None, owner_of: OwnerOf) -> Reader | None:
         """Who asks, if they may read. ``peer`` is the certificate (DER) that the TLS layer has verified."""
-        if is_local(request):
-            return Reader("this machine", "loopback")
+        if await self._is_local(request):
+            return Reader("everyhop's own user on this machine", "loopback")
         identity = self._identity(peer)
-        if identity and (identity in self._readers.identities or owner_of(identity) in self._readers.owners):
+        if identity and await self._is_named(identity, owner_of):
             return Reader(identity, "certificate")
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer" and 0 < len(token) <= LONGEST_TOKEN:
@@ -105,6 +116,17 @@ class Access:
     def log_out(self, request: HTTPConnection) -> None:
         """End the session that a request shows, if any."""
         self._sessions.pop(_digest(request.cookies.get(COOKIE, "")), None)
+
+    async def _is_local(self, request: HTTPConnection) -> bool:
+        ends = _loopback_ends(request)
+        if not self._readers.local or ends is None or _is_passed_on(request):
+            return False
+        return await self._is_ours(*ends)
+
+    async def _is_named(self, identity: str, owner_of: OwnerOf) -> bool:
+        if identity in self._readers.identities:
+            return True
+        return bool(self._readers.owners) and await owner_of(identity) in self._readers.owners
 
     async def _by_session(self, secret: str) -> Reader | None:
         # A dictionary of hashes is looked up, not compared: its timing says nothing about the secret.
@@ -131,18 +153,31 @@ class Access:
         return uris[0] if len(uris) == 1 and uris[0].startswith("spiffe://") else ""
 
 
-def is_local(request: HTTPConnection) -> bool:
-    """True if it came over loopback, from end to end as far as one can tell."""
+def _loopback_ends(request: HTTPConnection) -> tuple[Address, Address] | None:
+    """The addresses of the caller and of us, if both are loopback."""
     server = request.scope.get("server")
-    ends = (request.client.host if request.client else "", server[0] if server else "")
-    return all(_is_loopback(end) for end in ends) and not any(name in request.headers for name in _FORWARDED)
+    if request.client is None or not server:
+        return None
+    caller, us = _loopback(request.client.host), _loopback(server[0])
+    return (Address(caller, request.client.port), Address(us, server[1] or 0)) if caller and us else None
 
 
-def _is_loopback(address: str) -> bool:
+def _loopback(host: str) -> str:
+    """A loopback address, empty if it is none. IPv4 that an IPv6 socket took is IPv4 (RFC 4291, 2.5.5.2)."""
     try:
-        return ipaddress.ip_address(address).is_loopback
+        ip = ipaddress.ip_address(host)
     except ValueError:
-        return False
+        return ""
+    ip = (ip.ipv4_mapped if isinstance(ip, ipaddress.IPv6Address) else None) or ip
+    return str(ip) if ip.is_loopback else ""
+
+
+def _is_passed_on(request: HTTPConnection) -> bool:
+    """True if a header says that the request came through somebody else."""
+    return any(
+        name in _PASSED_ON_NAMES or name.startswith(_PASSED_ON_BEGINNINGS) or name.endswith(_PASSED_ON_ENDS)
+        for name in request.headers
+    )
 
 
 def _digest(secret: str) -> str:

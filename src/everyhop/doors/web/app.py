@@ -19,7 +19,7 @@ from markdown_it import MarkdownIt
 from markupsafe import Markup
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
@@ -52,6 +52,7 @@ CHARTED = (("M1", "TLS usage"), ("M3", "mTLS coverage"), ("M10", "Plaintext flow
 _FRESH = timedelta(seconds=1)
 _TRENDS_FRESH = timedelta(seconds=20)
 _LONGEST_FORM = 4_096
+_FORM_SECONDS = 5.0
 
 Context = dict[str, Any]  # what a template is given: any value of ours
 _Page = Callable[[Request, Overview], Awaitable[Context]]
@@ -80,8 +81,11 @@ class Dashboard:
         about: About,
         more: Sequence[Route] = (),
         runbook: Callable[[str], str | None] = lambda _: None,
+        form_seconds: float = _FORM_SECONDS,
     ) -> None:
-        """``data`` is the data directory, for its addresses; ``more`` are other doors' routes, for the same readers."""
+        """``data`` is the data directory, for its addresses; ``more`` are other doors' routes, for the same readers;
+        ``form_seconds`` is how long a form may take to come."""
+        self._form_seconds = form_seconds
         self._more = more
         self._runbook = runbook
         self._store = store
@@ -141,18 +145,14 @@ class Dashboard:
 
     def _serving(self, template: str, page: _Page) -> Callable[[Request], Awaitable[Response]]:
         async def serve(request: Request) -> Response:
-            try:
-                found = await self._overview()
-                unreadable = None
-            except EveryhopError as error:
-                found, unreadable = None, error
-            reader = await self._reader(request, found)
+            reader = await self._reader(request)
             if reader is None:
                 return self._login_page(request, HTTPStatus.UNAUTHORIZED)
-            if found is None:
-                return self._render(
-                    request, "fault.html", {"fault": unreadable, "reader": reader}, HTTPStatus.SERVICE_UNAVAILABLE
-                )
+            try:
+                found = await self._overview()
+            except EveryhopError as error:
+                values: Context = {"fault": error, "reader": reader}
+                return self._render(request, "fault.html", values, HTTPStatus.SERVICE_UNAVAILABLE)
             context = await page(request, found)
             return self._render(request, template, {**context, "found": found, "reader": reader})
 
@@ -222,30 +222,37 @@ class Dashboard:
 
     # --- the door -------------------------------------------------------------------------------------------------
 
-    async def _reader(self, request: Request, found: Overview | None) -> Reader | None:
+    async def _reader(self, request: Request) -> Reader | None:
+        """Who asks; nothing is read for somebody who may not."""
         peer: bytes | None = getattr(request.state, PEER, None)
-        return await self._access.reader(request, peer, found.owner_of if found else lambda _: "")
+        return await self._access.reader(request, peer, self._owner_of)
+
+    async def _owner_of(self, identity: str) -> str:
+        try:
+            return (await self._overview()).owner_of(identity)
+        except EveryhopError:
+            return ""
 
     def _for_readers(self, endpoint: Callable[[Request], Awaitable[Response]]) -> Callable[..., Awaitable[Response]]:
         """Another door's endpoint, for those who may read."""
 
         async def serve(request: Request) -> Response:
-            try:
-                found = await self._overview()
-            except EveryhopError:
-                found = None
-            if await self._reader(request, found) is None:
+            if await self._reader(request) is None:
                 return PlainTextResponse("a certificate or a token is needed\n", HTTPStatus.UNAUTHORIZED)
             return await endpoint(request)
 
         return serve
 
     async def _log_in(self, request: Request) -> Response:
-        body = b""
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > _LONGEST_FORM:
-                return PlainTextResponse("expected a token\n", status_code=HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+        try:
+            async with asyncio.timeout(self._form_seconds):
+                body = await _form(request)
+        except TimeoutError:
+            return _cut_off("expected the whole form at once", HTTPStatus.REQUEST_TIMEOUT)
+        except ClientDisconnect:  # nobody is left to read an answer
+            return _cut_off("expected the whole form", HTTPStatus.BAD_REQUEST)
+        if len(body) > _LONGEST_FORM:
+            return _cut_off("expected a token", HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
         try:
             given = parse_qs(body.decode("ascii"), max_num_fields=5).get("token", [""])
         except ValueError:  # not ASCII, or too many fields
@@ -306,3 +313,18 @@ class Dashboard:
     async def _own_fault(self, _request: Request, _error: Exception) -> Response:
         """What went wrong is logged by the server; a reader learns that it did."""
         return PlainTextResponse("a fault of everyhop itself; its log says more\n", status_code=500)
+
+
+async def _form(request: Request) -> bytes:
+    """A form's content, and no more of a longer one than shows that it is too long. Raises ``ClientDisconnect``."""
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > _LONGEST_FORM:
+            break
+    return body
+
+
+def _cut_off(why: str, status: HTTPStatus) -> Response:
+    """An answer after which nothing more is read."""
+    return PlainTextResponse(f"{why}\n", status_code=status, headers={"Connection": "close"})

@@ -1,14 +1,17 @@
 """The dashboard's listener: TLS 1.3 with a certificate of our own authority, inside the running event loop.
 
 Rules: without TLS only loopback is served. A new certificate is taken in while connections go on; tickets are off, so
-that nobody resumes past a change of trust. The private key passes from memory to the TLS library through an anonymous
-file that never has a name or a place on a disk (memfd_create(2)). No signal handler is touched: the loop is not ours.
+that nobody resumes past a change of trust. One address gets only a part of the connections, and each request only so
+long to come: who may not read does not keep out those who may. The private key passes from memory to the TLS library
+through an anonymous file that never has a name or a place on a disk (memfd_create(2)). No signal handler is touched:
+the loop is not ours.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
 import os
 import socket
 import ssl
@@ -18,17 +21,19 @@ from typing import Any, cast
 
 import uvicorn
 from starlette.types import ASGIApp
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 from everyhop.core.hop import Address
+from everyhop.doors.web.log import taken_in
 from everyhop.errors import EveryhopError
 from everyhop.ports import Clock, Event, Reporter
 
 PEER = "peer"
 """Where the app finds the client's verified certificate (DER) in a connection's state."""
 
-_FIRST_REQUEST_SECONDS = 10.0
+_REQUEST_SECONDS = 10.0
 _MOST_CONNECTIONS = 200
+_MOST_FROM_ONE_PLACE = 40
 _LONGEST_HEAD = 16_384
 _GRACE_SECONDS = 2
 
@@ -64,6 +69,7 @@ class WebServer:
         self._asks = False
         self._server: _Server | None = None
         self._tasks: list[asyncio.Task[None]] = []
+        self._log = contextlib.ExitStack()
 
     async def start(
         self, address: Address, provider: CredentialProvider | None, *, ask_for_certificates: bool = False
@@ -99,12 +105,14 @@ class WebServer:
             ssl_context_factory=(lambda _config, _default: base) if base else None,
         )
         self._server = _Server(config)
+        self._log.enter_context(taken_in(self._report, self._clock))
         serving = asyncio.create_task(self._server.serve(sockets=[listener]))
         up = asyncio.create_task(self._server.up.wait())
         await asyncio.wait((serving, up), return_when=asyncio.FIRST_COMPLETED)
         up.cancel()
         self._tasks = [serving]
         if serving.done():
+            self._log.close()
             await serving
         if provider is not None:
             self._tasks.append(asyncio.create_task(self._follow()))
@@ -120,6 +128,7 @@ class WebServer:
             one.cancel()
         self._server.should_exit = True
         await asyncio.gather(serving, *others, return_exceptions=True)
+        self._log.close()
         self._server, self._tasks = None, []
 
     async def refresh(self) -> bool:
@@ -169,20 +178,55 @@ class _Server(uvicorn.Server):
 
 
 class _Connection(H11Protocol):
-    """One connection: tells the app who is on the other side, and waits only so long for a first request."""
+    """One connection: tells the app who is on the other side, and waits only so long for each whole request."""
+
+    _patience: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        place = _place(self.client)
+        if sum(_place(cast("_Connection", one).client) == place for one in self.connections) > _MOST_FROM_ONE_PLACE:
+            transport.abort()
+            return
         secured = transport.get_extra_info("ssl_object")
         peer = secured.getpeercert(binary_form=True) if secured is not None else None
         state: dict[str, Any] = {**self.app_state, PEER: peer}
         self.app_state = state
-        self.loop.call_later(_FIRST_REQUEST_SECONDS, self._give_up)
+        self._wait()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
+        super().connection_lost(exc)
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._wait()
+
+    def _wait(self) -> None:
+        """Begin to wait for the next request. uvicorn's own wait ends with the first byte of it, this one does not."""
+        if self._patience is not None:
+            self._patience.cancel()
+        if not self.transport.is_closing():
+            self._patience = self.loop.call_later(_REQUEST_SECONDS, self._give_up)
 
     def _give_up(self) -> None:
-        asked = cast("object | None", self.cycle)  # None until the first request, whatever its annotation says
-        if asked is None and not self.transport.is_closing():
-            self.transport.close()
+        asked = cast("RequestResponseCycle | None", self.cycle)  # None until the first request, despite its annotation
+        if asked is None or asked.response_complete:
+            self.transport.abort()
+
+
+def _place(client: tuple[str, int] | None) -> str:
+    """Where somebody calls from: an address, and of IPv6 the network, whose addresses one machine has at will."""
+    if client is None:
+        return ""
+    try:
+        ip = ipaddress.ip_address(client[0])
+    except ValueError:
+        return client[0]
+    if isinstance(ip, ipaddress.IPv4Address):
+        return str(ip)
+    return str(ip.ipv4_mapped or ipaddress.IPv6Network((int(ip), 64), strict=False))
 
 
 def server_context(credential: ServedCredential, *, ask: bool) -> ssl.SSLContext:

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from everyhop.core.hop import Posture
 from everyhop.core.observation import Observation, Plain
 from everyhop.core.sli.value import SliValue
+from everyhop.core.verdict import Verdict
 from everyhop.services.overview import Beside, HopView, Overview, Protection, Share
 
 NONE = "–"
@@ -126,6 +127,9 @@ def sentence(found: Overview) -> str:
         return f"{text}. {many(flows, 'flow goes', 'flows go')} past the mesh in the clear."
     if found.blind:
         return f"{text}. Whether anything flows past the mesh is not known."
+    unsure = len(found.unknown_flows)
+    if unsure:
+        return f"{text}. Of {many(unsure, 'flow')} past the mesh nobody can tell."
     return f"{text}. Nothing is seen to flow past the mesh in the clear."
 
 
@@ -136,7 +140,10 @@ def title(found: Overview) -> str:
         return f"{bad} not encrypted"
     if found.firing:
         return many(len(found.firing), "alert")
-    return f"{found.counts[Protection.UNKNOWN]} unknown" if found.counts[Protection.UNKNOWN] else "all well"
+    unsure = found.counts[Protection.UNKNOWN] + len(found.unknown_flows)
+    if unsure:
+        return f"{unsure} unknown"
+    return {Verdict.PASS: "all well", Verdict.FAIL: "a fault"}.get(found.verdict, "not known")
 
 
 def hop_words(hop: HopView) -> str:

@@ -38,7 +38,7 @@ class Request:
     def __init__(self, tls: SSL.Connection) -> None:
         """Listens from now on, so make it before the handshake."""
         self.came = False
-        self._callback = native.on_certificate_request(tls, self._asked)  # lives as long as this object
+        native.on_certificate_request(tls, self._asked)
 
     def _asked(self) -> None:
         self.came = True

@@ -11,6 +11,7 @@ Source: packet(7), socket(7) SO_ATTACH_FILTER, the classic BPF of the kernel's n
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import ctypes
 import socket
 import struct
@@ -68,9 +69,11 @@ class PortTraffic:
 class Capture:
     """``async with Capture(ports=[8443]) as capture:``, and afterwards ask it. Needs CAP_NET_RAW."""
 
-    def __init__(self, *, ports: Collection[int], limit: int = LIMIT) -> None:
-        """``limit`` bounds the memory for what is kept, in bytes. Raises ``ValueError`` unless there are between 1
-        and 500 ports."""
+    def __init__(self, *, ports: Collection[int], limit: int = LIMIT, ignored: Collection[str] = ()) -> None:
+        """``limit`` bounds the memory for what is kept, in bytes; what comes from and goes to the addresses ``ignored``
+        is not kept (our own probes speak plaintext to be refused). Raises ``ValueError`` unless there are between 1 and
+        500 ports."""
+        self._ignored = frozenset(ipaddress.ip_address(one).packed for one in ignored)
         self._ports = frozenset(ports)
         if not 1 <= len(self._ports) <= 500:
             raise ValueError(f"expected from 1 to 500 ports to capture, got {len(self._ports)}")
@@ -159,6 +162,8 @@ class Capture:
         half = len(addresses) // 2
         source, target, sequence = struct.unpack_from("!HHI", tcp)
         ends = bytes(addresses[:half]), source, bytes(addresses[half:]), target
+        if ends[0] in self._ignored or ends[2] in self._ignored:
+            return
         self._keep(ends, sequence, bool(tcp[13] & _SYN), bytes(tcp[(tcp[12] >> 4) * 4 :]))
 
     def _keep(self, ends: _Ends, sequence: int, begins: bool, payload: bytes) -> None:

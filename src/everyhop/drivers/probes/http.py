@@ -1,6 +1,7 @@
 """What an HTTPS endpoint answers to one GET, and where its plaintext sister sends people.
 
-Rules: one request per port, closed after it, without credentials, and no redirect is followed. The server is not
+Rules: one request on a connection, without credentials, and no redirect is followed; a plaintext port that redirects is
+asked for a second path, which nobody can know, to see whether all of it does. The server is not
 verified (see ``drivers.probes.secured``). Everything that comes is bounded: the head in bytes and lines, the body in
 bytes whatever length it claims, chunks in number. Of cookies the values, and of a redirect the query, are never kept.
 The page is read by ``html.parser``, which neither loads nor runs anything.
@@ -12,6 +13,7 @@ import asyncio
 from dataclasses import dataclass, replace
 
 from everyhop.core.endpoint.facts import Cookie, HttpFacts
+from everyhop.core.endpoint.redirect import leads_to_tls
 from everyhop.core.endpoint.target import Target
 from everyhop.core.hop import Address
 from everyhop.drivers.probes.dialogue import Channel, Dialogue, Timed
@@ -20,7 +22,7 @@ from everyhop.drivers.probes.page import insecure_references
 from everyhop.drivers.probes.response import Response, read_response
 from everyhop.drivers.probes.secured import secure
 from everyhop.drivers.probes.wire import Ended, connect
-from everyhop.drivers.probes.wires.http import request
+from everyhop.drivers.probes.wires.http import request, unguessable_path
 from everyhop.ports import Clock
 
 LIMIT = 1 << 20
@@ -51,8 +53,8 @@ class HttpProbe:
         self._source = source
 
     async def look(self, target: Target, *, plain_port: int | None = None, timeout: float = 5.0) -> HttpFacts:
-        """Ask for ``/``. ``timeout`` (seconds) is for each of the two. Never raises for what the network or the server
-        does: why nothing came stands in ``fault``; a plaintext port without an answer has no status."""
+        """Ask for ``/``. ``timeout`` (seconds) is for each request. Never raises for what the network or the server
+        does: why nothing came stands in ``fault`` and ``plain_fault``."""
         at = self._clock.now()
         asked = await self._get(target, timeout=timeout)
         facts = HttpFacts(target, at, fault=asked.fault)
@@ -66,15 +68,28 @@ class HttpProbe:
             )
         if plain_port is None:
             return facts
-        plain = (await self._get(replace(target, port=plain_port), tls=False, timeout=timeout)).response
+        return await self._beside(replace(target, port=plain_port), facts, timeout)
+
+    async def _beside(self, sister: Target, facts: HttpFacts, timeout: float) -> HttpFacts:
+        """What the plaintext port says, added to what is known."""
+        asked = await self._get(sister, tls=False, timeout=timeout)
+        plain = asked.response
+        if plain is None:
+            return replace(facts, plain_port=sister.port, plain_fault=asked.fault)
+        leads = _leads_to_tls(sister, "/", plain)
+        if leads:
+            path = unguessable_path()
+            second = (await self._get(sister, path=path, tls=False, timeout=timeout)).response
+            leads = None if second is None else _leads_to_tls(sister, path, second)
         return replace(
             facts,
-            plain_port=plain_port,
-            plain_status=plain.status if plain else None,
-            plain_location=plain.first("location").partition("?")[0][:_LONGEST_VALUE] if plain else "",
+            plain_port=sister.port,
+            plain_status=plain.status,
+            plain_location=_location(plain),
+            plain_leads_to_tls=leads,
         )
 
-    async def _get(self, target: Target, *, tls: bool = True, timeout: float) -> _Asked:
+    async def _get(self, target: Target, *, path: str = "/", tls: bool = True, timeout: float) -> _Asked:
         async with self._manners.turn(target.host, target.port) as turn:
             try:
                 async with asyncio.timeout(timeout):
@@ -87,7 +102,7 @@ class HttpProbe:
                 return _Asked(fault=ended.reason)
             try:
                 channel = Timed(wire, asyncio.get_running_loop().time() + timeout)
-                return _Asked(await _exchange(channel, target, tls=tls))
+                return _Asked(await _exchange(channel, target, path, tls=tls))
             except Ended as ended:
                 turn.rebuffed = ended.reason == "reset"
                 return _Asked(fault=ended.reason)
@@ -95,10 +110,10 @@ class HttpProbe:
                 wire.close()
 
 
-async def _exchange(channel: Channel, target: Target, *, tls: bool) -> Response:
+async def _exchange(channel: Channel, target: Target, path: str, *, tls: bool) -> Response:
     """One request, one answer. Raises :class:`Ended`."""
     bare = target.port == (_HTTPS if tls else _HTTP)
-    question = request(target, port_in_host=not bare)
+    question = request(target, path=path, port_in_host=not bare)
     if not tls:
         await channel.send(question)
         return await read_response(Dialogue(channel))
@@ -107,6 +122,14 @@ async def _exchange(channel: Channel, target: Target, *, tls: bool) -> Response:
     response = await read_response(Dialogue(secured))
     await secured.bye()
     return response
+
+
+def _location(response: Response) -> str:
+    return response.first("location").partition("?")[0][:_LONGEST_VALUE]
+
+
+def _leads_to_tls(target: Target, path: str, response: Response) -> bool:
+    return leads_to_tls(target, path, response.status, _location(response))
 
 
 def _strict(response: Response) -> str | None:

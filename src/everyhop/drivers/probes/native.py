@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from cryptography.hazmat.bindings.openssl.binding import Binding
 from OpenSSL import SSL
@@ -17,6 +18,9 @@ from OpenSSL import SSL
 # The bindings are made by a C compiler: nothing in them has a type.
 _lib: Any = Binding.lib
 _ffi: Any = Binding.ffi
+
+_callbacks: WeakKeyDictionary[SSL.Connection, object] = WeakKeyDictionary()
+"""The library calls them and does not keep them alive: here they live as long as their connections."""
 
 _SEQUENCE, _OCTETS = 0x30, 0x04
 _LIFETIME, _TICKET = 0xA9, 0xAA
@@ -43,9 +47,8 @@ def offer_signatures(context: SSL.Context, names: str) -> None:
         raise ValueError(f"expected signature schemes that OpenSSL knows, got {names}")
 
 
-def on_certificate_request(connection: SSL.Connection, told: Callable[[], None]) -> object:
-    """Call ``told`` whenever the server asks for a client certificate. The caller keeps what comes back for as long as
-    the connection lives: the library calls it, and does not keep it alive."""
+def on_certificate_request(connection: SSL.Connection, told: Callable[[], None]) -> None:
+    """Call ``told`` whenever the server asks for a client certificate. It must not hold the connection."""
 
     def asked(_: Any, __: Any) -> int:
         told()
@@ -53,7 +56,7 @@ def on_certificate_request(connection: SSL.Connection, told: Callable[[], None])
 
     callback = _ffi.callback("int (*)(SSL *, void *)", asked)
     _lib.SSL_set_cert_cb(connection._ssl, callback, _ffi.NULL)  # pyright: ignore[reportPrivateUsage]
-    return callback
+    _callbacks[connection] = callback
 
 
 def resumed(connection: SSL.Connection) -> bool:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import re
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager, suppress
 
@@ -43,6 +44,9 @@ _RESETS = 5
 _BANNER = 512
 _NOOP = b"NOOP\r\n"
 """Understood by SMTP, FTP, POP3 and, as a fault, by IMAP; to a TLS server it is no record."""
+
+_LINE = re.compile(rb"[\t\x20-\x7e]{1,400}\r?\n")
+_SPEAKS_OF_TLS = re.compile(rb"tls|ssl|secur|encrypt", re.IGNORECASE)
 
 _REFUSED = f"unreachable: {os.strerror(errno.ECONNREFUSED).lower()}"
 
@@ -220,13 +224,15 @@ class _Look:
         """A line of text, then the first words of one protocol after the other."""
         left = [words for words in UNKNOWN if id(words) not in self._asked]
         self._calls.give(len(left) + 1)
-        if found := await self._spoken(await self._provoked(FIRST_QUESTION)):
+        answer = await self._provoked(FIRST_QUESTION)
+        if found := await self._spoken(answer):
             return found
         for position, words in enumerate(left):
             self._calls.give(len(left) - position)
             if found := await self._ask((words,)):
                 return found
-        return None
+        # No TLS, and a line of text for a line of text: that is plaintext, in whatever language.
+        return (None, Said(Encryption.PLAINTEXT, shown(answer))) if _is_text(answer) else None
 
     async def _spoken(self, banner: bytes) -> _Found | None:
         """Whoever spoke first, or answered to what it did not understand, is asked in its own words."""
@@ -325,6 +331,12 @@ def _is_enough(data: bytes) -> bool:
     if data.startswith(b"HTTP/"):
         return False  # the body may say who it really is
     return bool(_tls_record(data)) or b"\n" in data or is_frame(data)
+
+
+def _is_text(answer: bytes) -> bool:
+    """A whole line that anybody can read, of nothing that we know, and not about encryption."""
+    known = any(words.recognise(answer) for words in ALL)
+    return bool(_LINE.match(answer)) and not known and not _SPEAKS_OF_TLS.search(answer)
 
 
 def _tls_record(data: bytes) -> str:

@@ -1,9 +1,10 @@
 """The revocation probe: what the responders and lists named in a served chain say of it.
 
-Rules: a staple that can be believed answers for the leaf, and nobody is asked. Else the leaf's OCSP responder, then its
-CRL; for the authorities above it their CRLs. Only what the certificates name is asked (at most two addresses each, of
-at most four certificates), in the clear as these things are, bounded in size and time. The worst word counts. What
-could not be learned is a fault beside it, and no certificate naming anything is no fault.
+Rules: a staple that can be believed and is fresh answers for the leaf, and nobody is asked; an old one may be what the
+thief of a key keeps showing. Else the leaf's OCSP responder, then its CRL; for the authorities above it their CRLs.
+Only what the certificates name is asked (at most two addresses each, of at most four certificates), in the clear as
+these things are, bounded in size and time. The worst word counts. What could not be learned is a fault beside it, and
+no certificate naming anything is no fault.
 """
 
 from __future__ import annotations
@@ -91,7 +92,7 @@ class RevocationProbe:
             async with asyncio.timeout(timeout):
                 for number, certificate in enumerate(certificates):
                     issuer = self._issuer(certificate, certificates)
-                    await self._learn(target, certificate, issuer, staple if number == 0 else None, learned)
+                    await self._learn(target, certificate, issuer, staple if number == 0 else None, at, learned)
         except TimeoutError:
             learned.faults.append(f"nothing more came within {timeout:g} seconds")
         return learned.facts(target, at)
@@ -106,6 +107,7 @@ class RevocationProbe:
         certificate: Certificate,
         issuer: x509.Certificate | None,
         staple: bytes | None,
+        at: datetime,
         learned: _Learned,
     ) -> None:
         """One certificate: the staple, else OCSP, else CRL. A root is nobody's to revoke."""
@@ -114,14 +116,17 @@ class RevocationProbe:
         if issuer is None:
             learned.faults.append(f"the issuer of {certificate.title} is not known, so nobody can vouch for it")
             return
+        faults: list[str] = []
         if staple:
             try:
-                learned.words.append(("staple", read_ocsp(staple, certificate.x509, issuer)))
+                word = read_ocsp(staple, certificate.x509, issuer)
             except ValueError as error:
                 learned.faults.append(f"staple: {error}")
             else:
-                return
-        faults: list[str] = []
+                if word.status == "revoked" or word.current(at):
+                    learned.words.append(("staple", word))
+                    return
+                faults.append("staple: expected one that is valid now, got another")
         for kind, url in (
             *(("ocsp", url) for url in certificate.responders[:_MOST_ADDRESSES]),
             *(("crl", url) for url in certificate.distribution_points[:_MOST_ADDRESSES]),

@@ -36,6 +36,8 @@ _OLDER = ("resumes_by_id", "resumes_by_ticket", "secure_renegotiation", "client_
 _ONLY_13_SAYS = "TLS 1.2 is refused, and TLS 1.3 has none"
 _DEFLATE_OR_NONE = b"\1\0"
 _OTHER_VERSION = "alert protocol version"
+_NO_RENEGOTIATION = "not tls: no renegotiation"
+"""OpenSSL's words for the warning with which a server declines (RFC 5246, 7.2.2)."""
 _UNSAFE = "unsafe legacy renegotiation disabled"
 _WAIT_FOR_TICKET = 1.0
 """Seconds: what a server sends of its own accord comes with the end of the handshake."""
@@ -193,8 +195,10 @@ class _Look:
             self.notes.evidence["client_renegotiation"] = reason
         elif asking.tls.total_renegotiations() and not reason:
             self.notes.note("client_renegotiation", True, "a second handshake went through")
-        else:
-            self.notes.note("client_renegotiation", False, reason.removeprefix("not tls: ") or "refused")
+        elif asking.alert or reason in ("closed", _NO_RENEGOTIATION):
+            self.notes.note("client_renegotiation", False, reason.removeprefix("not tls: "))
+        else:  # a silence or a reset in the middle of it may have any reason
+            self.notes.evidence["client_renegotiation"] = reason or "nothing came of it"
 
     async def fallback(self) -> None:
         """A hello below the server's best version, marked as a fallback, must be refused (RFC 7507)."""

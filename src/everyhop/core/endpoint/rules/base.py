@@ -106,9 +106,9 @@ def failed(statement: str, evidence: str = "", severity: Severity | None = None)
     return Outcome(Verdict.FAIL, statement, evidence, severity)
 
 
-def unknown(statement: str, evidence: str = "") -> Outcome:
-    """It could not be told; the statement says why."""
-    return Outcome(Verdict.UNKNOWN, statement, evidence)
+def unknown(statement: str, evidence: str = "", severity: Severity | None = None) -> Outcome:
+    """It could not be told; the statement says why. ``severity`` is what it could have become at worst."""
+    return Outcome(Verdict.UNKNOWN, statement, evidence, severity)
 
 
 def not_applicable(statement: str, evidence: str = "") -> Outcome:

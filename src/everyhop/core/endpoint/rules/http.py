@@ -8,15 +8,17 @@ preload list nothing.
 from __future__ import annotations
 
 from everyhop.core.endpoint.facts import Encryption, HttpFacts
+from everyhop.core.endpoint.redirect import REDIRECTS
 from everyhop.core.endpoint.rules.base import Case, Outcome, Rule, failed, not_applicable, passed, unknown
 from everyhop.core.endpoint.strict_transport import PRELOAD_SECONDS, StrictTransport, read_header
 from everyhop.core.finding import Severity
 
-REDIRECTS = (301, 302, 303, 307, 308)
 _BEFORE_SERVICE = (400, 495, 496, 497)
 """Refused for the connection's sake: no client certificate, or not a request at all (nginx says 495 to 497)."""
 _WANTS_A_CERTIFICATE = ("alert certificate required", "alert bad certificate")
 """How a server says that it got none: RFC 8446, 6.2, and Go before it knew that alert."""
+_REFUSED, _NO_WAY = "unreachable: connection refused", "unreachable: timeout"
+"""How the probe says that nobody listens, and that a connection did not come about in time: a filter, most likely."""
 _SHOWN = 5
 """Names shown of a longer list."""
 
@@ -125,18 +127,33 @@ def _redirect(case: Case) -> Outcome | None:
     if seen is None or seen.plain_port in (None, case.facts.target.port):  # that one, another rule judges
         return None
     if not seen.plain_status:
-        return passed(f"nothing answers HTTP on port {seen.plain_port}", "no answer")
+        return _no_answer(seen)
     evidence = f"HTTP {seen.plain_status}" + (f" to {seen.plain_location}" if seen.plain_location else "")
-    if sends_to_tls(seen):
+    leads = leads_to_tls(seen)
+    if leads is None:
+        return unknown(f"whether all of port {seen.plain_port} leads to https could not be told", evidence)
+    if leads:
         return passed(f"port {seen.plain_port} sends its visitors to https", evidence)
     if 400 <= seen.plain_status < 500:
         return passed(f"port {seen.plain_port} refuses to serve over plaintext", evidence)
-    return failed(f"expected port {seen.plain_port} to send its visitors to https, it does not", evidence)
+    return failed(f"expected port {seen.plain_port} to send every visitor to the same page at https", evidence)
 
 
-def sends_to_tls(seen: HttpFacts) -> bool:
-    """True if the plaintext port does nothing but send its visitors to https."""
-    return seen.plain_status in REDIRECTS and seen.plain_location.lower().startswith("https://")
+def _no_answer(seen: HttpFacts) -> Outcome:
+    """A closed port serves nothing. One that cannot be reached from here says nothing. One that was reached and could
+    not be read may serve anything."""
+    if seen.plain_fault == _REFUSED:
+        return passed(f"nothing listens on port {seen.plain_port}", seen.plain_fault)
+    if seen.plain_fault == _NO_WAY:
+        return not_applicable(f"port {seen.plain_port} cannot be reached from here", seen.plain_fault)
+    statement = f"expected to learn what port {seen.plain_port} does with its visitors, and could not"
+    return unknown(statement, seen.plain_fault or "no answer")
+
+
+def leads_to_tls(seen: HttpFacts) -> bool | None:
+    """True if the plaintext port was seen to do nothing but send its visitors to https; None if it began to, and the
+    second path got no answer."""
+    return seen.plain_leads_to_tls if seen.plain_status in REDIRECTS else False
 
 
 def _cookies(case: Case) -> Outcome | None:

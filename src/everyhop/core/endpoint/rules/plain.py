@@ -2,13 +2,15 @@
 
 Rules: a port that takes plaintext is a plaintext port, whatever else it offers: an attacker on the path removes the
 offer (STARTTLS stripping) and both ends carry on. Only a refusal counts as encrypted, and the refusal is the proof.
+Where a protocol decides by user, a pass says for whom it was proved.
 """
 
 from __future__ import annotations
 
 from everyhop.core.endpoint.facts import Encryption, PlainFacts
 from everyhop.core.endpoint.rules.base import Case, Outcome, Rule, failed, not_applicable, passed, unknown
-from everyhop.core.endpoint.rules.http import sends_to_tls
+from everyhop.core.endpoint.rules.http import leads_to_tls
+from everyhop.core.endpoint.target import Wire
 from everyhop.core.finding import Severity
 
 _UNTOLD = {
@@ -24,9 +26,13 @@ def _plaintext(case: Case) -> Outcome | None:
         return None
     if seen.encryption in _UNTOLD:
         return unknown(_UNTOLD[seen.encryption], seen.evidence)
-    if seen.encryption is Encryption.PLAINTEXT and case.facts.http and sends_to_tls(case.facts.http):
-        return passed("nothing is served here but the way to https", seen.evidence)
     if seen.encryption is Encryption.PLAINTEXT:
+        http = case.facts.http
+        leads = leads_to_tls(http) if http and http.plain_port == case.facts.target.port else False
+        if leads is None:
+            return unknown("whether more is served here than the way to https could not be told", seen.evidence)
+        if leads:
+            return passed("nothing is served here but the way to https", seen.evidence)
         return failed(f"expected TLS, got {_wire(seen)} in plaintext: anybody on the path reads it", seen.evidence)
     if seen.encryption is Encryption.UPGRADE_OFFERED:
         return not_applicable("TLS is offered here; another rule asks whether it is required")
@@ -43,7 +49,8 @@ def _optional(case: Case) -> Outcome | None:
         statement = f"expected {_wire(seen)} to refuse plaintext, got TLS as an offer that an attacker can take away"
         return failed(statement, seen.evidence)
     if seen.encryption is Encryption.UPGRADE_REQUIRED:
-        return passed(f"{_wire(seen)} goes on after the upgrade to TLS only", seen.evidence)
+        whom = " for a user whom nobody knows" if seen.wire is Wire.POSTGRESQL else ""
+        return passed(f"{_wire(seen)} goes on after the upgrade to TLS only{whom}", seen.evidence)
     return not_applicable("no upgrade from plaintext to TLS was seen here")
 
 

@@ -1,8 +1,9 @@
 """Revocation: is it revoked, are the words about it fresh and real, and is a promised staple there?
 
 Rules: revocation is judged where a certificate names its means. A certificate that names neither OCSP nor CRL is
-short-lived by design, and that is good: not applicable, never an alarm. "Could not ask" is unknown, never good. A
-staple is judged even though few clients ask for it: a wrong one breaks those that do.
+short-lived by design, and that is good: not applicable, never an alarm. "Could not ask" is unknown, never good, and so
+is an old word: whoever shows it may have reason to hide the new one. A staple is judged even though few clients ask for
+it: a wrong one breaks those that do.
 """
 
 from __future__ import annotations
@@ -25,6 +26,9 @@ def _revoked(case: Case) -> Outcome | None:
         return not_applicable("no certificate on the path names an OCSP responder or a CRL")
     if facts is None:
         return None
+    if facts.status == "good" and facts.next_update is not None and case.now > facts.next_update:
+        until = f"{facts.next_update:%Y-%m-%d %H:%M} UTC"
+        return unknown("whether it is revoked by now could not be learned", f"{facts.source} said good until {until}")
     if facts.status == "good" and not facts.fault:
         return passed("not revoked", facts.source)
     return unknown("whether it is revoked could not be learned", facts.fault or f"{facts.source} says unknown")
@@ -75,7 +79,7 @@ def _staple_fresh(case: Case) -> Outcome | None:
     word = _staple(case)
     if not isinstance(word, Word):
         return not_applicable("no staple that can be believed was sent")
-    if word.stale(case.now) or case.now < word.this_update:
+    if not word.current(case.now):
         until = f"{word.next_update:%Y-%m-%d %H:%M} UTC" if word.next_update else "no end"
         return failed(
             "expected a staple that is valid now, got another",

@@ -2,15 +2,18 @@
 
 Rules: the first question has no ``Host:``, because a Redis behind the port would take it for an attack; HTTP/1.0 needs
 none. Only what has answered as HTTP is asked again with ``Host:``, as a browser would, since many servers refuse a
-request without. An answer in the clear that sends its visitor to TLS, or says that TLS must be used, is kept apart: on
-a port that also speaks TLS it means that nothing is served in the clear.
+request without. An answer in the clear that leads to TLS is kept apart: on a port that also speaks TLS it means that
+nothing is served in the clear. That has to be shown twice, for ``/`` and for a path that nobody can know, and a refusal
+counts only in the words of servers that take no plaintext on their TLS port: a 403 that mentions https is a page.
 """
 
 from __future__ import annotations
 
+import os
 import re
 
 from everyhop.core.endpoint.facts import Encryption
+from everyhop.core.endpoint.redirect import leads_to_tls
 from everyhop.core.endpoint.target import Target, Wire
 from everyhop.drivers.probes.dialogue import shown
 from everyhop.drivers.probes.wire import Ended
@@ -21,10 +24,18 @@ FIRST_QUESTION = b"GET / HTTP/1.0\r\nUser-Agent: " + NAME + b"\r\n\r\n"
 """Harmless to whoever takes it for something else."""
 
 _BEGINNING = b"HTTP/1."
+_PAGE = re.compile(rb"\s{0,8}<(?:!doctype html|html)\b", re.IGNORECASE)
 _LENGTH = re.compile(rb"^content-length:[ \t]*([0-9]{1,9})[ \t]*\r?$", re.IGNORECASE | re.MULTILINE)
 _STATUS = re.compile(rb"HTTP/1\.[01] ([1-5][0-9]{2})\b")
-_TO_TLS = re.compile(rb"^location:[ \t]*https://", re.IGNORECASE | re.MULTILINE)
-_SPEAKS_OF_TLS = re.compile(rb"https|\btls\b|\bssl\b", re.IGNORECASE)
+_LOCATION = re.compile(rb"^location:[ \t]*([^\r\n?]{1,500})", re.IGNORECASE | re.MULTILINE)
+_ONLY_TLS = re.compile(
+    rb"plain HTTP request was sent to HTTPS port"  # nginx
+    rb"|sent an HTTP request to an HTTPS server"  # Go, and with it Caddy, Traefik and Kubernetes
+    rb"|speaking plain HTTP to an SSL-enabled server port"  # Apache
+    rb"|combination of host and port requires TLS",  # Tomcat
+    re.IGNORECASE,
+)
+"""What servers answer, with 400, to a plaintext request on a port of TLS."""
 _ENOUGH = 4 << 10
 _FIRST_LINE = re.compile(rb"[^\r\n]{0,100}")
 
@@ -37,11 +48,11 @@ class Http:
     speaks_first = False
 
     def recognise(self, banner: bytes) -> bool:
-        """By a status line."""
-        return banner.startswith(b"HTTP/1.")
+        """By a status line, or by the bare page of HTTP/0.9 that some give to what is no request."""
+        return banner.startswith(_BEGINNING) or bool(_PAGE.match(banner))
 
     async def ask(self, caller: Caller) -> Said | None:
-        """One connection, or two. ``upgrade required`` means: an answer came that sends to TLS and serves nothing."""
+        """At most three connections. ``upgrade required`` means: what came leads to TLS, and so does any other path."""
         answer = await _get(caller, FIRST_QUESTION)
         if is_frame(answer):
             return Said(Encryption.PLAINTEXT, "HTTP/2 SETTINGS in the clear (h2c)")
@@ -52,7 +63,26 @@ class Http:
                 answer = await _get(caller, request(caller.target))
             except Ended:
                 pass  # what the first answer says, stands
-        return Said(Encryption.UPGRADE_REQUIRED if _sends_to_tls(answer) else Encryption.PLAINTEXT, _evidence(answer))
+        return Said(await _encryption(caller, answer), _evidence(answer))
+
+
+async def _encryption(caller: Caller, answer: bytes) -> Encryption:
+    """What the answer to ``/`` means; one that leads to TLS is checked on another path."""
+    if _takes_only_tls(answer):
+        return Encryption.UPGRADE_REQUIRED
+    if not _leads_to_tls(caller.target, "/", answer):
+        return Encryption.PLAINTEXT
+    path = unguessable_path()
+    try:
+        second = await _get(caller, request(caller.target, path=path))
+    except Ended:
+        return Encryption.UNKNOWN
+    return Encryption.UPGRADE_REQUIRED if _leads_to_tls(caller.target, path, second) else Encryption.PLAINTEXT
+
+
+def unguessable_path() -> str:
+    """A path that no server can have prepared itself for."""
+    return f"/everyhop-{os.urandom(8).hex()}"
 
 
 def request(target: Target, *, path: str = "/", port_in_host: bool = True) -> bytes:
@@ -85,23 +115,28 @@ def _is_whole(answer: bytes) -> bool:
 
 
 def _serves(answer: bytes) -> bool:
-    found = _STATUS.match(answer)
-    return bool(found) and found[1].startswith(b"2")
+    return 200 <= _status(answer) < 300
 
 
-def _sends_to_tls(answer: bytes) -> bool:
-    """A redirect to https:, 426 Upgrade Required (RFC 9110, 15.5.22), or a 400 or 403 with words about TLS."""
+def _takes_only_tls(answer: bytes) -> bool:
+    return _status(answer) == 400 and bool(_ONLY_TLS.search(answer))
+
+
+def _leads_to_tls(target: Target, path: str, answer: bytes) -> bool:
+    """A redirect to https, or 426 Upgrade Required (RFC 9110, 15.5.22)."""
+    status, to = _status(answer), _LOCATION.search(answer)
+    return status == 426 or leads_to_tls(target, path, status, to[1].decode("ascii", "replace") if to else "")
+
+
+def _status(answer: bytes) -> int:
     found = _STATUS.match(answer)
-    status = int(found[1]) if found else 0
-    if 300 <= status < 400:
-        return bool(_TO_TLS.search(answer))
-    return status == 426 or (status in (400, 403) and bool(_SPEAKS_OF_TLS.search(answer)))
+    return int(found[1]) if found else 0
 
 
 def _evidence(answer: bytes) -> str:
     line = _FIRST_LINE.match(answer)
-    to = re.search(rb"^location:[ \t]*([^\r\n?]{1,100})", answer, re.IGNORECASE | re.MULTILINE)
-    return shown(line[0] if line else b"") + (f", to {shown(to[1])}" if to else "")
+    to = _LOCATION.search(answer)
+    return shown(line[0] if line else b"") + (f", to {shown(to[1], 100)}" if to else "")
 
 
 HTTP = Http()

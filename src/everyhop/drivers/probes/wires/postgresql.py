@@ -3,9 +3,9 @@
 ``pg_hba.conf`` decides by user, database, address *and* encryption. A refusal in the clear alone proves little: perhaps
 nobody knows the user ``everyhop``. So the same StartupMessage is sent under TLS first, and plaintext counts as refused
 if TLS got further: to a question for a password (``R``), or at least to another refusal, as for a missing client
-certificate. Refusals are told apart by the line of PostgreSQL's source that wrote them (field ``L`` of the
-ErrorResponse), because their sentences come in many languages. No password is ever sent. (PostgreSQL documentation,
-55.2 and 55.8.)
+certificate. That proves it for this user only: another line of ``pg_hba.conf`` may still take another in the clear.
+Refusals are told apart by the line of PostgreSQL's source that wrote them (field ``L`` of the ErrorResponse), because
+their sentences come in many languages. No password is ever sent. (PostgreSQL documentation, 55.2 and 55.8.)
 """
 
 from __future__ import annotations

@@ -11,8 +11,8 @@ Source: packet(7), socket(7) SO_ATTACH_FILTER, the classic BPF of the kernel's n
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import ctypes
+import ipaddress
 import socket
 import struct
 from collections.abc import Collection, Iterator

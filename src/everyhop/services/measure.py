@@ -177,10 +177,11 @@ class Meter:
 
     def _note_flows(self, flows: Sequence[Flow], hops: Sequence[HopStatus], now: datetime) -> None:
         """Count what the socket table saw beside the proxies. What they carry themselves is theirs to count, and so is
-        whoever else comes to their doors: only they know whom they let in."""
+        whoever else comes to their doors: only they know whom they let in. What other programs of this host talk is
+        no service's."""
         planned = {hop.hop for hop in hops}
         doors = {hop.address for hop in hops if hop.wanted is not Posture.EXEMPT}
-        for flow in flows:
+        for flow in (flow for flow in flows if flow.ours):
             before = self._read.flows.get(flow.key, 0)
             fresh = flow.connections - before if flow.connections >= before else flow.connections
             self._read.flows[flow.key] = flow.connections

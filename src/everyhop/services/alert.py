@@ -13,7 +13,6 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from pathlib import PurePosixPath
 
 from everyhop.core.alerts import ALERTS as KNOWN_ALERTS
 from everyhop.core.alerts.alert import Silence
@@ -223,7 +222,7 @@ def _observed(state: AlertState, at: datetime) -> Observation:
 
 def _where(runbook: str, pages: str) -> str:
     """Where somebody who was woken finds a runbook: a page to click on, else the command that shows it."""
-    name = PurePosixPath(runbook).stem
+    name = runbook.rpartition("/")[2].removesuffix(".md")
     return f"{pages}runbooks/{name}.html" if pages else f"everyhop runbook {name}"
 
 

@@ -29,6 +29,7 @@ from everyhop.cli.context import console, plain
 from everyhop.cli.files import as_json_text, guideline_named, read_bytes, read_text, require_writable, write_text
 from everyhop.cli.scan_text import print_profile, print_profiles, print_scan
 from everyhop.core.endpoint.fleet import Entry, read_fleet
+from everyhop.core.endpoint.log_list import read_logs
 from everyhop.core.endpoint.target import Target
 from everyhop.core.guidelines.registry import DEFAULT, GUIDELINES
 from everyhop.core.report.difference import compare
@@ -54,6 +55,7 @@ class _Wishes:
     profile: str
     name: str
     ca_file: Path | None
+    log_list: Path | None
     diff: Path | None
 
 
@@ -78,6 +80,7 @@ class _Wishes:
 )
 @click.option("--name", default="", help="The name to ask for and to verify, if it is not the host.")
 @click.option("--ca-file", type=_FILE, help="Roots (PEM) to trust beside those of this machine.")
+@click.option("--log-list", type=_FILE, help="Certificate Transparency logs (log_list.json), to verify timestamps by.")
 @click.option("--json", "as_json", is_flag=True, help="Answer in JSON (`everyhop schema scan`).")
 @click.option(
     "--sarif", "sarif_file", type=_FILE, help="Write what failed, or could not be told, to this file as SARIF 2.1.0."
@@ -118,13 +121,14 @@ def scan(
         timeout=timeout,
     )
     roots = _roots(wished.ca_file)
+    logs = read_logs(read_text(wished.log_list), file=str(wished.log_list)) if wished.log_list else ()
     earlier = read(read_text(wished.diff), file=str(wished.diff)) if wished.diff else None
     files = [(path, form) for path, form in ((save, render), (sarif_file, sarif), (junit_file, junit)) if path]
     for path, _ in files:
         require_writable(path)
 
     began = now()
-    found = asyncio.run(_scanned(endpoint_reports(entries, order, roots=roots), len(entries), quiet=as_json))
+    found = asyncio.run(_scanned(endpoint_reports(entries, order, roots=roots, logs=logs), len(entries), quiet=as_json))
     result = ShelvedScan(f"everyhop {__version__}", began, found)
     if earlier:
         result = replace(result, difference=compare(earlier, result))

@@ -171,8 +171,8 @@ def test_plaintext() -> None:
 
 def test_who_does_not_look_is_blind() -> None:
     assert firing(detector_last_run=None) == {"FlowDetectorBlind": [EVERYTHING]}
-    assert firing(detector_last_run=NOW - MINUTE) == {}
-    assert firing(detector_last_run=NOW - MINUTE - timedelta(seconds=1)) == {"FlowDetectorBlind": [EVERYTHING]}
+    assert firing(detector_last_run=NOW - 3 * MINUTE) == {}
+    assert firing(detector_last_run=NOW - 3 * MINUTE - timedelta(seconds=1)) == {"FlowDetectorBlind": [EVERYTHING]}
     assert firing(detector_fault="/proc/net is not there") == {"FlowDetectorBlind": [EVERYTHING]}
     assert firing(hops=(WELL,), observer_last_run=None) == {"ObserverBlind": [EVERYTHING]}
     assert firing(hops=(WELL,), observer_last_run=NOW - 6 * MINUTE) == {"ObserverBlind": [EVERYTHING]}

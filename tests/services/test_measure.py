@@ -247,7 +247,7 @@ def test_without_a_detector_nothing_is_said_of_plaintext() -> None:
 
 
 @pytest.mark.parametrize(
-    ("age", "fault", "blind"), [(0, "", ""), (0, "not permitted", "not permitted"), (80, "", "since")]
+    ("age", "fault", "blind"), [(0, "", ""), (0, "not permitted", "not permitted"), (200, "", "since")]
 )
 def test_the_page_the_indicator_the_alert_and_prometheus_mean_the_same_by_blind(
     age: int, fault: str, blind: str

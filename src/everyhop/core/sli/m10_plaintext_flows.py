@@ -20,8 +20,8 @@ from everyhop.core.verdict import Verdict
 
 LATELY = timedelta(minutes=15)
 """A flow that was not seen for so long has ended."""
-BLIND_AFTER = timedelta(minutes=1)
-"""Without a look for so long (a dozen were due), nothing can be said: here, in alerts and on every page."""
+BLIND_AFTER = timedelta(minutes=3)
+"""Without a sign of life for so long (it is written once a minute) nothing can be said: here, in alerts, on every page."""
 
 PLAINTEXT_FLOWS = Indicator(
     code="M10",

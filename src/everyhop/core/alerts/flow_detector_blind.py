@@ -1,7 +1,7 @@
 """FlowDetectorBlind: nobody looks for plaintext flows, so none found means nothing.
 
-Blind is what the dashboard and M10 call so, too: the socket table cannot be read, or nobody has read it for three minutes.
-Prometheus takes everyhop's word for it, or its silence.
+Blind is what the dashboard and M10 call so, too: the socket table cannot be read, or nobody has read it for three
+minutes. Prometheus takes everyhop's word for it, or its silence.
 """
 
 from __future__ import annotations

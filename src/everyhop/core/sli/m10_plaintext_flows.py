@@ -21,7 +21,7 @@ from everyhop.core.verdict import Verdict
 LATELY = timedelta(minutes=15)
 """A flow that was not seen for so long has ended."""
 BLIND_AFTER = timedelta(minutes=3)
-"""Without a sign of life for so long (it is written once a minute) nothing can be said: here, in alerts, on every page."""
+"""Without a sign of life for so long (it is written once a minute) nothing can be said: here, in alerts, on a page."""
 
 PLAINTEXT_FLOWS = Indicator(
     code="M10",
